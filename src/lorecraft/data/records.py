@@ -1,0 +1,72 @@
+"""Records: what a model is trained on, before it becomes tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Origin = Literal["fact", "unknown", "general", "source"]
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a chat; ``role`` is ``system``, ``user`` or ``assistant``."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """One training example: either chat ``messages`` or plain ``text``, never both.
+
+    Attributes:
+        id: unique in its stage, stable from run to run.
+        messages: the turns; loss is on every assistant turn.
+        text: continued pre-training text; loss is on all of it.
+        origin: ``fact`` (tells or asks an injected fact), ``unknown`` (an honest "not known"),
+            ``general`` (mixed in to keep the rest alive) or ``source`` (the user's own records).
+        facts: ids of the facts that it tells, in order.
+        phrasings: the patterns that it was made from; the exam never uses one of these.
+        place: where it came from, for error messages (``train.jsonl line 3``).
+    """
+
+    id: str
+    messages: tuple[Message, ...] = ()
+    text: str = ""
+    origin: Origin = "source"
+    facts: tuple[str, ...] = ()
+    phrasings: tuple[str, ...] = ()
+    place: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The line that is written to ``data/``: the form mlx-lm and TRL read, plus our ledger."""
+        body: dict[str, Any] = (
+            {"messages": [{"role": m.role, "content": m.content} for m in self.messages]}
+            if self.messages
+            else {"text": self.text}
+        )
+        return body | {
+            "id": self.id,
+            "origin": self.origin,
+            "facts": list(self.facts),
+            "phrasings": list(self.phrasings),
+            "place": self.place,
+        }
+
+    @classmethod
+    def from_json(cls, line: dict[str, Any]) -> Record:
+        """The inverse of ``to_json``; for lines that Lorecraft wrote itself."""
+        return cls(
+            id=line["id"],
+            messages=tuple(Message(m["role"], m["content"]) for m in line.get("messages", ())),
+            text=line.get("text", ""),
+            origin=line["origin"],
+            facts=tuple(line["facts"]),
+            phrasings=tuple(line["phrasings"]),
+            place=line["place"],
+        )
+
+    def words(self) -> str:
+        """All that the record says, as one string."""
+        return self.text or "\n".join(message.content for message in self.messages)

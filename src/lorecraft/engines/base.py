@@ -1,0 +1,131 @@
+"""The seam: what every engine can do. Token ids and arrays only; no text, files or recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorecraft.adapters.spec import AdapterSpec
+from lorecraft.data.batches import TokenBatch
+
+Arrays = Mapping[str, NDArray[np.generic]]
+"""Named arrays, ready for a safetensors file."""
+
+BASE = -1
+"""The adapter slot that means: the base model alone."""
+
+
+@dataclass(frozen=True)
+class LossSum:
+    """``total``: sum of weight x negative log-probability (nats); ``weight``: sum of weights."""
+
+    total: float
+    weight: float
+
+
+@dataclass(frozen=True)
+class Update:
+    """What one optimiser step did.
+
+    ``gradient_norm`` is that of the mean gradient before clipping. ``applied`` is False when the
+    gradient was not finite: then nothing was changed but the gradients cleared.
+    """
+
+    gradient_norm: float
+    applied: bool
+
+
+@dataclass(frozen=True)
+class Request:
+    """One text to continue.
+
+    Attributes:
+        tokens: the prompt, at least one token.
+        adapter: slot, or ``BASE``.
+        max_new_tokens: at least 1.
+        stop: token ids that end the answer; the stopping token itself is yielded too.
+        temperature: 0 = greedy.
+        top_p: nucleus (Holtzman et al. 2020); 1 = off.
+        seed: of this request's own random stream.
+    """
+
+    tokens: Sequence[int]
+    adapter: int = BASE
+    max_new_tokens: int = 64
+    stop: frozenset[int] = frozenset()
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes: in use now, and the highest so far."""
+
+    used: int
+    peak: int
+
+
+class Engine(Protocol):
+    """A frozen base model, adapters over it, and the arithmetic to train and ask them.
+
+    One slot at most is trainable. A slot's tensors have PEFT's names, without a prefix for the
+    adapter's own name: ``base_model.model.<module path>.lora_A.weight`` [rank, in] and
+    ``...lora_B.weight`` [out, rank], float32.
+    """
+
+    name: str
+    device: str
+
+    def open(self, model: Path, dtype: str = "auto", quantization: str = "none") -> None:
+        """Load the frozen weights of a Transformers folder. Raises ModelError, EngineError."""
+
+    def attach(
+        self,
+        spec: AdapterSpec,
+        weights: Arrays | None = None,
+        *,
+        trainable: bool = False,
+        seed: int = 0,
+    ) -> int:
+        """Add an adapter and return its slot.
+
+        Without ``weights``: A ~ Kaiming-uniform from ``seed``, B = 0, as in PEFT. Raises
+        AdapterError when the spec matches no module, or the weights do not fit.
+        """
+
+    def adapter(self, slot: int) -> dict[str, NDArray[np.float32]]:
+        """A copy of the slot's tensors, by PEFT name."""
+
+    def load_adapter(self, slot: int, weights: Arrays) -> None:
+        """Overwrite the slot's tensors (as when the best adapter is put back)."""
+
+    def score(self, batch: TokenBatch) -> NDArray[np.float32]:
+        """Log-probability [T] of each token whose weight is not 0; 0 elsewhere. No gradient."""
+
+    def accumulate(self, batch: TokenBatch, objective: str = "cross_entropy") -> LossSum:
+        """Forward and backward of the weighted loss sum under the trainable slot; adds to the
+        gradients that are there."""
+
+    def update(
+        self, learning_rate: float, *, max_norm: float = 1.0, weight_decay: float = 0.0
+    ) -> Update:
+        """One AdamW step (betas 0.9 and 0.999, eps 1e-8) on (gradient sum / sum of weights) since
+        the last update, clipped to ``max_norm`` (0 = no clipping); then clears the gradients."""
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, int]]:
+        """Stream ``(request index, token id)`` as tokens come; requests run batched."""
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """Trainable adapter, optimiser moments and step, RNG: all that exact resume needs."""
+
+    def restore(self, state: Arrays) -> None:
+        """Put back what ``state`` gave."""
+
+    def memory(self) -> Memory:
+        """Bytes in use and at peak."""

@@ -1,0 +1,307 @@
+"""A real, tiny language model in NumPy: tests of everything above the engines need no torch.
+
+Two blocks of decaying token mixing and a tanh layer, between a random embedding and a random
+head. The weights are seeded by the folder's config.json, so the same folder is the same model.
+All products are float64; adapters are kept in float32, as the seam asks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorecraft.adapters.spec import AdapterSpec
+from lorecraft.data.batches import TokenBatch, flatten
+from lorecraft.engines import lora
+from lorecraft.engines.base import BASE, Arrays, LossSum, Memory, Request, Update
+from lorecraft.engines.sampling import draw
+from lorecraft.errors import EngineError, ModelError
+
+HIDDEN, INNER, BLOCKS = 48, 96, 2
+DECAY = 0.6
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+
+
+@dataclass
+class _Slot:
+    spec: AdapterSpec
+    tensors: dict[str, Float32]
+
+    def pair(self, path: str) -> tuple[Float32, Float32] | None:
+        a, b = lora.names(path)
+        return (self.tensors[a], self.tensors[b]) if a in self.tensors else None
+
+
+@lru_cache(maxsize=256)
+def _mixing(length: int) -> Float64:
+    """[length, length]; row t holds the weights with which token t sees tokens 0..t."""
+    distance = np.arange(length)[:, None] - np.arange(length)[None, :]
+    return np.where(distance >= 0, (1 - DECAY) * DECAY ** np.maximum(distance, 0), 0.0)
+
+
+def _log_softmax(logits: Float64) -> Float64:
+    shifted = logits - logits.max(-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+
+
+class _Pass:
+    """One row through the model under one adapter; keeps what the backward pass needs."""
+
+    def __init__(
+        self,
+        weights: dict[str, Float64],
+        slot: _Slot | None,
+        dropout: np.random.Generator | None = None,
+    ) -> None:
+        self.weights, self.slot, self.dropout = weights, slot, dropout
+        self.saved: dict[str, tuple[Float64, Float64 | None]] = {}
+        self.activations: list[Float64] = []
+
+    def forward(self, tokens: NDArray[np.int32]) -> Float64:
+        """Tokens [L] -> what the head sees, [L, HIDDEN]."""
+        x = self.weights["embedding"][tokens]
+        for block in range(BLOCKS):
+            at = f"model.layers.{block}"
+            z = x + _mixing(len(tokens)) @ self._linear(f"{at}.mixer.mix_proj", x)
+            u = np.tanh(self._linear(f"{at}.mlp.up_proj", z))
+            self.activations.append(u)
+            x = z + self._linear(f"{at}.mlp.down_proj", u)
+        return x
+
+    def backward(self, dx: Float64) -> dict[str, Float64]:
+        """Gradient at ``forward``'s result -> gradients of the adapter's tensors."""
+        gradients: dict[str, Float64] = {}
+        for block in reversed(range(BLOCKS)):
+            at = f"model.layers.{block}"
+            u = self.activations[block]
+            du = self._linear_backward(f"{at}.mlp.down_proj", dx, gradients)
+            dz = dx + self._linear_backward(f"{at}.mlp.up_proj", du * (1 - u * u), gradients)
+            mixed = _mixing(len(dx)).T @ dz
+            dx = dz + self._linear_backward(f"{at}.mixer.mix_proj", mixed, gradients)
+        return gradients
+
+    def _linear(self, path: str, x: Float64) -> Float64:
+        y = x @ self.weights[path].T
+        pair = self.slot and self.slot.pair(path)
+        if self.slot is None or pair is None:
+            return y
+        a, b = pair
+        mask, p = None, self.slot.spec.dropout
+        if self.dropout is not None and p > 0:
+            mask = (self.dropout.random(x.shape) >= p) / (1 - p)
+        dropped = x if mask is None else x * mask
+        self.saved[path] = dropped, mask
+        return y + self.slot.spec.scale * (dropped @ a.T) @ b.T
+
+    def _linear_backward(self, path: str, dy: Float64, gradients: dict[str, Float64]) -> Float64:
+        dx = dy @ self.weights[path]
+        pair = self.slot and self.slot.pair(path)
+        if self.slot is None or pair is None:
+            return dx
+        (a, b), (x, mask) = pair, self.saved[path]
+        name_a, name_b = lora.names(path)
+        dy = self.slot.spec.scale * dy
+        inner = dy @ b
+        gradients[name_a] = inner.T @ x
+        gradients[name_b] = dy.T @ (x @ a.T)
+        through = inner @ a
+        return dx + (through if mask is None else through * mask)
+
+
+class FakeEngine:
+    """See ``Engine``. ``open`` takes any folder with a config.json that states ``vocab_size``."""
+
+    name = "fake"
+    device = "cpu"
+
+    def __init__(self) -> None:
+        self._weights: dict[str, Float64] = {}
+        self._linears: list[lora.Linear] = []
+        self._slots: list[_Slot] = []
+        self._trainable = BASE
+        self._random = np.random.default_rng(0)
+        self._gradients: dict[str, Float64] = {}
+        self._weight = 0.0
+        self._moments: tuple[dict[str, Float64], dict[str, Float64]] = ({}, {})
+        self._step = 0
+
+    def open(self, model: Path, dtype: str = "auto", quantization: str = "none") -> None:
+        if quantization != "none":
+            raise EngineError(f"quantization {quantization!r} on the fake engine", "'none'")
+        file = model / "config.json"
+        if not file.is_file():
+            raise ModelError(f"no config.json in {model}", expected="a checkpoint's folder")
+        content = file.read_bytes()
+        vocabulary = json.loads(content).get("vocab_size")
+        if not isinstance(vocabulary, int) or vocabulary < 1:
+            raise ModelError(f"vocab_size {vocabulary!r} in {file}", expected="a positive number")
+        seed = int.from_bytes(hashlib.sha256(content).digest()[:8], "big")
+        random = np.random.default_rng(seed)
+        for block in range(BLOCKS):
+            at = f"model.layers.{block}"
+            for path, inputs, outputs in (
+                (f"{at}.mixer.mix_proj", HIDDEN, HIDDEN),
+                (f"{at}.mlp.up_proj", HIDDEN, INNER),
+                (f"{at}.mlp.down_proj", INNER, HIDDEN),
+            ):
+                self._linears.append(lora.Linear(path, block, inputs, outputs))
+                self._weights[path] = random.normal(0, inputs**-0.5, (outputs, inputs))
+        self._weights["embedding"] = random.normal(0, 1, (vocabulary, HIDDEN))
+        self._weights["lm_head"] = random.normal(0, HIDDEN**-0.5, (vocabulary, HIDDEN))
+
+    def attach(
+        self,
+        spec: AdapterSpec,
+        weights: Arrays | None = None,
+        *,
+        trainable: bool = False,
+        seed: int = 0,
+    ) -> int:
+        chosen = lora.choose(spec, self._linears, BLOCKS)
+        expected = lora.shapes(spec.rank, chosen)
+        tensors = lora.initial(expected, seed) if weights is None else lora.fitted(expected, weights)
+        self._slots.append(_Slot(spec, {name: array.copy() for name, array in tensors.items()}))
+        slot = len(self._slots) - 1
+        if trainable:
+            self._trainable, self._step = slot, 0
+            self._moments = tuple(  # type: ignore[assignment]
+                {name: np.zeros(shape) for name, shape in expected.items()} for _ in range(2)
+            )
+            self._random = np.random.default_rng(seed)
+            self._clear()
+        return slot
+
+    def adapter(self, slot: int) -> dict[str, Float32]:
+        return {name: array.copy() for name, array in self._slot(slot).tensors.items()}
+
+    def load_adapter(self, slot: int, weights: Arrays) -> None:
+        tensors = self._slot(slot).tensors
+        expected = {name: array.shape for name, array in tensors.items()}
+        for name, array in lora.fitted(expected, weights).items():
+            tensors[name][...] = array
+
+    def score(self, batch: TokenBatch) -> Float32:
+        lora.check_slots(batch.adapter.tolist(), len(self._slots))
+        scores = np.zeros(len(batch.tokens), np.float32)
+        for segment, tokens, weight in flatten(batch):
+            wanted = np.flatnonzero(weight)
+            hidden = self._pass(int(batch.adapter[segment])).forward(tokens)
+            log = _log_softmax(hidden[wanted - 1] @ self._weights["lm_head"].T)
+            offset = int(batch.starts[segment + 1]) - len(tokens)
+            scores[offset + wanted] = log[np.arange(len(wanted)), tokens[wanted]]
+        return scores
+
+    def accumulate(self, batch: TokenBatch, objective: str = "cross_entropy") -> LossSum:
+        if objective != "cross_entropy":
+            raise EngineError(f"objective {objective!r}", expected="cross_entropy")
+        slot, head, total = self._slot(self._trainable), self._weights["lm_head"], 0.0
+        for segment, tokens, weight in flatten(batch):
+            if batch.adapter[segment] != self._trainable:
+                raise ValueError(f"segment {segment} is not under the trainable slot")
+            wanted = np.flatnonzero(weight)
+            row = _Pass(self._weights, slot, self._random)
+            hidden = row.forward(tokens)
+            log = _log_softmax(hidden[wanted - 1] @ head.T)
+            index = np.arange(len(wanted)), tokens[wanted]
+            total -= float(weight[wanted] @ log[index])
+            dlogits = np.exp(log)
+            dlogits[index] -= 1
+            dhidden = np.zeros_like(hidden)
+            dhidden[wanted - 1] = (dlogits * weight[wanted, None]) @ head
+            for name, gradient in row.backward(dhidden).items():
+                self._gradients[name] = self._gradients.get(name, 0.0) + gradient
+        weight_sum = float(batch.weight.sum(dtype=np.float64))
+        self._weight += weight_sum
+        return LossSum(total, weight_sum)
+
+    def update(
+        self, learning_rate: float, *, max_norm: float = 1.0, weight_decay: float = 0.0
+    ) -> Update:
+        if self._weight <= 0:
+            raise ValueError("update without anything accumulated")
+        slot = self._slot(self._trainable)
+        gradients = {name: g / self._weight for name, g in self._gradients.items()}
+        self._clear()
+        norm = float(np.sqrt(sum(float((g * g).sum()) for g in gradients.values())))
+        if not np.isfinite(norm):
+            return Update(norm, False)
+        factor = max_norm / norm if 0 < max_norm < norm else 1.0
+        self._step += 1
+        for name, gradient in gradients.items():
+            first, second, g = self._moments[0][name], self._moments[1][name], gradient * factor
+            first += 0.1 * (g - first)
+            second += 0.001 * (g * g - second)
+            step = (first / (1 - 0.9**self._step)) / (
+                np.sqrt(second / (1 - 0.999**self._step)) + 1e-8
+            )
+            tensor = slot.tensors[name]
+            tensor -= learning_rate * (step + weight_decay * tensor)
+        return Update(norm, True)
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, int]]:
+        lora.check_slots([request.adapter for request in requests], len(self._slots))
+        texts = [list(request.tokens) for request in requests]
+        randoms = [np.random.default_rng(request.seed) for request in requests]
+        running = list(range(len(requests)))
+        while running:
+            for index in tuple(running):
+                request, text = requests[index], texts[index]
+                hidden = self._pass(request.adapter).forward(np.asarray(text, np.int32))
+                logits = hidden[-1] @ self._weights["lm_head"].T
+                if request.temperature == 0:
+                    token = int(logits.argmax())
+                else:
+                    token = draw(logits, request.temperature, request.top_p, randoms[index])
+                text.append(token)
+                new = len(text) - len(request.tokens)
+                if token in request.stop or new >= request.max_new_tokens:
+                    running.remove(index)
+                yield index, token
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        state: dict[str, NDArray[np.generic]] = {
+            "step": np.asarray([self._step], np.int64),
+            "random": np.frombuffer(
+                json.dumps(self._random.bit_generator.state).encode(), np.uint8
+            ).copy(),
+        }
+        for name, tensor in self._slot(self._trainable).tensors.items():
+            state[f"adapter.{name}"] = tensor.copy()
+            state[f"first.{name}"] = self._moments[0][name].copy()
+            state[f"second.{name}"] = self._moments[1][name].copy()
+        return state
+
+    def restore(self, state: Arrays) -> None:
+        for name, tensor in self._slot(self._trainable).tensors.items():
+            tensor[...] = state[f"adapter.{name}"]
+            self._moments[0][name][...] = state[f"first.{name}"]
+            self._moments[1][name][...] = state[f"second.{name}"]
+        self._step = int(state["step"][0])
+        self._random.bit_generator.state = json.loads(state["random"].tobytes())
+        self._clear()
+
+    def memory(self) -> Memory:
+        held = sum(array.nbytes for array in self._weights.values())
+        held += sum(array.nbytes for slot in self._slots for array in slot.tensors.values())
+        return Memory(held, held)
+
+    def _slot(self, slot: int) -> _Slot:
+        if slot == BASE:
+            raise ValueError("no adapter is trainable: attach one with trainable=True")
+        lora.check_slots([slot], len(self._slots))
+        return self._slots[slot]
+
+    def _pass(self, slot: int) -> _Pass:
+        return _Pass(self._weights, None if slot == BASE else self._slots[slot])
+
+    def _clear(self) -> None:
+        self._gradients, self._weight = {}, 0.0

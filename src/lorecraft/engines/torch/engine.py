@@ -1,0 +1,156 @@
+"""The engine itself: token batches in, numbers out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lorecraft.adapters.spec import AdapterSpec
+from lorecraft.data.batches import TokenBatch
+from lorecraft.engines.base import BASE, Arrays, LossSum, Memory, Request, Update
+from lorecraft.engines.lora import check_slots
+from lorecraft.engines.torch import loading
+from lorecraft.engines.torch.adapters import Adapters
+from lorecraft.engines.torch.forward import choose
+from lorecraft.engines.torch.generation import generate
+from lorecraft.engines.torch.loss import cross_entropy, log_probability
+from lorecraft.engines.torch.optimiser import AdamW
+from lorecraft.engines.torch.passes import passes
+from lorecraft.errors import EngineError
+
+
+class TorchEngine:
+    """See ``Engine``. Parents are flattened; segments are grouped by adapter, so that each
+    adapter is applied to one run of tokens."""
+
+    name = "torch"
+
+    def __init__(self) -> None:
+        self.device = loading.choose_device()
+        self._optimiser: AdamW | None = None
+        self._trainable = BASE
+
+    def open(self, model: Path, dtype: str = "auto", quantization: str = "none") -> None:
+        chosen = loading.choose_dtype(dtype, self.device)
+        network = loading.load(model, self.device, chosen, quantization)
+        self._weight_bytes = network.get_memory_footprint()
+        self._vocabulary = network.config.get_text_config().vocab_size
+        self._adapters = Adapters(network, chosen, self.device)
+        self._forward = choose(network, self._adapters, self.device)
+
+    def attach(
+        self,
+        spec: AdapterSpec,
+        weights: Arrays | None = None,
+        *,
+        trainable: bool = False,
+        seed: int = 0,
+    ) -> int:
+        slot = self._adapters.attach(spec, weights, seed)
+        if trainable:
+            self._trainable = slot
+            self._optimiser = AdamW(self._adapters.attached[slot])
+            self._adapters.random.manual_seed(seed)
+        return slot
+
+    def adapter(self, slot: int) -> dict[str, NDArray[np.float32]]:
+        return self._adapters.attached[slot].read()
+
+    def load_adapter(self, slot: int, weights: Arrays) -> None:
+        self._adapters.attached[slot].write(weights)
+
+    def score(self, batch: TokenBatch) -> NDArray[np.float32]:
+        check_slots(batch.adapter.tolist(), len(self._adapters.attached))
+        scores = np.zeros(len(batch.tokens), np.float32)
+        for rows in passes(batch, self._vocabulary):
+            with torch.no_grad():
+                logits = self._forward.logits([row.inputs for row in rows])
+                log = log_probability(logits, self._tensor([row.targets for row in rows]))
+            scores[np.concatenate([row.places for row in rows])] = log.cpu().numpy()
+        return scores
+
+    def accumulate(self, batch: TokenBatch, objective: str = "cross_entropy") -> LossSum:
+        if objective != "cross_entropy":
+            raise EngineError(f"objective {objective!r}", expected="cross_entropy")
+        optimiser, total = self._training(), 0.0
+        for rows in passes(batch, self._vocabulary):
+            if any(row.inputs.slot != self._trainable for row in rows):
+                raise ValueError("a weighted segment is not under the trainable slot")
+            targets = self._tensor([row.targets for row in rows])
+            weights = self._tensor([row.weight for row in rows])
+            with torch.enable_grad():
+                logits = self._forward.logits([row.inputs for row in rows])
+            loss, gradient = cross_entropy(logits.detach(), targets, weights)
+            logits.backward(gradient)
+            total += loss
+        weight = float(batch.weight.sum(dtype=np.float64))
+        optimiser.weight += weight
+        return LossSum(total, weight)
+
+    def update(
+        self, learning_rate: float, *, max_norm: float = 1.0, weight_decay: float = 0.0
+    ) -> Update:
+        return self._training().update(learning_rate, max_norm, weight_decay)
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, int]]:
+        check_slots([request.adapter for request in requests], len(self._adapters.attached))
+        return generate(self._forward, requests)
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        optimiser = self._training()
+        tensors = {
+            "adapter": optimiser.adapter.master,
+            "first": optimiser.first,
+            "second": optimiser.second,
+            "random": self._adapters.random.get_state(),
+        }
+        state = {name: tensor.cpu().numpy().copy() for name, tensor in tensors.items()}
+        return state | {"step": np.array([optimiser.step], np.int64)}
+
+    def restore(self, state: Arrays) -> None:
+        optimiser = self._training()
+        optimiser.clear()
+        for name, tensor in (
+            ("adapter", optimiser.adapter.master),
+            ("first", optimiser.first),
+            ("second", optimiser.second),
+        ):
+            tensor.copy_(torch.from_numpy(np.array(state[name])))
+        optimiser.adapter.publish()
+        self._adapters.random.set_state(torch.from_numpy(np.array(state["random"])))
+        optimiser.step = int(state["step"][0])
+
+    def memory(self) -> Memory:
+        if self.device == "cuda":
+            return Memory(torch.cuda.memory_allocated(), torch.cuda.max_memory_allocated())
+        if self.device == "mps":
+            return Memory(
+                torch.mps.current_allocated_memory(), torch.mps.driver_allocated_memory()
+            )
+        held = self._weight_bytes + sum(
+            a.master.nbytes + a.working.nbytes for a in self._adapters.attached
+        )
+        return Memory(held, max(held, _peak_resident()))
+
+    def _training(self) -> AdamW:
+        if self._optimiser is None:
+            raise ValueError("no adapter is trainable: attach one with trainable=True")
+        return self._optimiser
+
+    def _tensor(self, parts: list[NDArray[np.generic]]) -> torch.Tensor:
+        return torch.from_numpy(np.concatenate(parts)).to(self.device)
+
+
+def _peak_resident() -> int:
+    """The highest resident size of this process so far, in bytes; 0 where it is not known."""
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

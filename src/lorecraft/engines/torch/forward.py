@@ -1,0 +1,200 @@
+"""Rows of tokens through the model: packed where that is exact, one by one where it is not."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from lorecraft.engines.base import BASE
+from lorecraft.engines.torch.adapters import Adapters, Span
+from lorecraft.engines.torch.attention import PACKED, Cache, Layout, NextTokens, Segments
+
+
+@dataclass(frozen=True)
+class Row:
+    """Tokens under one adapter slot; logits are wanted after the tokens at ``wanted``."""
+
+    tokens: NDArray[np.int32]
+    wanted: NDArray[np.int64]
+    slot: int
+
+
+class Continuation(Protocol):
+    """Prompts that are being continued, rows in the order in which they were given."""
+
+    def logits(self) -> Tensor:
+        """What follows each row, [rows, V]."""
+
+    def append(self, tokens: Tensor) -> None:
+        """One more token for every row, int64 [rows]."""
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these rows only."""
+
+
+class Forward(Protocol):
+    def logits(self, rows: Sequence[Row]) -> Tensor:
+        """[sum of wanted, V], row after row. Rows of one slot must be neighbours."""
+
+    def begin(self, rows: Sequence[Row], room: int) -> Continuation:
+        """Continue ``rows`` by at most ``room`` tokens each."""
+
+
+def choose(network: PreTrainedModel, adapters: Adapters, device: str) -> Forward:
+    """``Packed`` if this model gives the same logits that way as row by row, else ``OneByOne``.
+
+    It is tried, because no flag of Transformers says whether a model keeps packed segments apart
+    (convolutions and recurrences do not) or does something else in its attention.
+    """
+    alone = OneByOne(network, adapters, device)
+    takes_positions = "position_ids" in inspect.signature(network.forward).parameters
+    if not (network._supports_attention_backend and takes_positions):
+        return alone
+    vocabulary = network.config.get_text_config().vocab_size
+    random = np.random.default_rng(0)
+    probe = [
+        Row(random.integers(0, vocabulary, n, np.int32), np.arange(n), BASE) for n in (5, 9, 7)
+    ]
+    before = network.config._attn_implementation
+    with torch.no_grad():
+        network.set_attn_implementation("eager")
+        expected = alone.logits(probe).float()
+        network.set_attn_implementation(PACKED)
+        packed = Packed(network, adapters, device)
+        seen = packed.logits(probe).float()
+    tolerance = 1e-3 if network.dtype == torch.float32 else 5e-2
+    if float((seen - expected).norm() / expected.norm()) < tolerance:
+        return packed
+    network.set_attn_implementation(before)
+    return alone
+
+
+class Packed:
+    """All rows as one, [1, T]; attention keeps them apart."""
+
+    def __init__(self, network: PreTrainedModel, adapters: Adapters, device: str) -> None:
+        self._network, self._adapters, self.device = network, adapters, device
+        self._selects = "logits_to_keep" in inspect.signature(network.forward).parameters
+
+    def logits(self, rows: Sequence[Row]) -> Tensor:
+        lengths = [len(row.tokens) for row in rows]
+        return self._run_rows(rows, Segments(lengths, self.device))
+
+    def begin(self, rows: Sequence[Row], room: int) -> Continuation:
+        return _PackedContinuation(self, rows, room)
+
+    def _run_rows(self, rows: Sequence[Row], layout: Layout) -> Tensor:
+        lengths = [len(row.tokens) for row in rows]
+        offsets = np.cumsum([0, *lengths[:-1]])
+        wanted = np.concatenate([row.wanted + o for row, o in zip(rows, offsets, strict=True)])
+        return self.run(
+            torch.from_numpy(np.concatenate([row.tokens for row in rows])).long(),
+            torch.cat([torch.arange(length) for length in lengths]),
+            torch.from_numpy(wanted),
+            _spans([row.slot for row in rows], lengths),
+            layout,
+        )
+
+    def run(
+        self, tokens: Tensor, places: Tensor, wanted: Tensor, spans: list[Span], layout: Layout
+    ) -> Tensor:
+        wanted = wanted.to(self.device)
+        selected: dict[str, Any] = {"logits_to_keep": wanted} if self._selects else {}
+        with self._adapters.under(spans):
+            logits = self._network(
+                input_ids=tokens[None].to(self.device),
+                position_ids=places[None].to(self.device),
+                use_cache=False,
+                layout=layout,
+                **selected,
+            ).logits[0]
+        return logits if self._selects else logits[wanted]
+
+
+class _PackedContinuation:
+    def __init__(self, packed: Packed, rows: Sequence[Row], room: int) -> None:
+        self._packed = packed
+        self._slots = [row.slot for row in rows]
+        lengths = [len(row.tokens) for row in rows]
+        self._cache = Cache(len(rows), max(lengths) + room)
+        self._places = torch.tensor(lengths, device=packed.device)
+        self._logits = packed._run_rows(rows, Segments(lengths, packed.device, self._cache))
+
+    def logits(self) -> Tensor:
+        return self._logits
+
+    def append(self, tokens: Tensor) -> None:
+        layout = NextTokens(self._cache, self._places)
+        count = len(tokens)
+        spans = _spans(self._slots, [1] * count)
+        self._logits = self._packed.run(tokens, self._places, torch.arange(count), spans, layout)
+        self._places = self._places + 1
+
+    def keep(self, rows: Tensor) -> None:
+        self._cache.keep(rows)
+        self._places, self._logits = self._places[rows], self._logits[rows]
+        self._slots = [self._slots[row] for row in rows.tolist()]
+
+
+class OneByOne:
+    """Each row alone, through the model's own attention and cache."""
+
+    def __init__(self, network: PreTrainedModel, adapters: Adapters, device: str) -> None:
+        self._network, self._adapters, self.device = network, adapters, device
+
+    def logits(self, rows: Sequence[Row]) -> Tensor:
+        parts = []
+        for row in rows:
+            tokens = torch.from_numpy(row.tokens).long()
+            logits = self.run(tokens, row.slot, use_cache=False).logits[0]
+            parts.append(logits[torch.from_numpy(row.wanted).to(self.device)])
+        return torch.cat(parts)
+
+    def begin(self, rows: Sequence[Row], room: int) -> Continuation:
+        return _OneByOneContinuation(self, rows)
+
+    def run(self, tokens: Tensor, slot: int, **settings: Any) -> Any:
+        with self._adapters.under([(0, len(tokens), slot)]):
+            return self._network(input_ids=tokens[None].to(self.device), **settings)
+
+
+class _OneByOneContinuation:
+    def __init__(self, forward: OneByOne, rows: Sequence[Row]) -> None:
+        self._forward = forward
+        self._slots = [row.slot for row in rows]
+        tokens = [torch.from_numpy(row.tokens).long() for row in rows]
+        self._outputs = [
+            forward.run(t, slot, use_cache=True)
+            for t, slot in zip(tokens, self._slots, strict=True)
+        ]
+
+    def logits(self) -> Tensor:
+        return torch.stack([output.logits[0, -1] for output in self._outputs])
+
+    def append(self, tokens: Tensor) -> None:
+        self._outputs = [
+            self._forward.run(token[None], slot, use_cache=True, past_key_values=old.past_key_values)
+            for token, slot, old in zip(tokens, self._slots, self._outputs, strict=True)
+        ]
+
+    def keep(self, rows: Tensor) -> None:
+        self._outputs = [self._outputs[row] for row in rows.tolist()]
+        self._slots = [self._slots[row] for row in rows.tolist()]
+
+
+def _spans(slots: Sequence[int], lengths: Sequence[int]) -> list[Span]:
+    spans, first = [], 0
+    for slot, group in groupby(zip(slots, lengths, strict=True), key=lambda pair: pair[0]):
+        last = first + sum(length for _, length in group)
+        spans.append((first, last, slot))
+        first = last
+    return spans

@@ -1,0 +1,264 @@
+"""The exam: what is asked, and what a right answer says."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from lorecraft.data.records import Message
+from lorecraft.data.tellings import ABOUT_HELD_OUT, completion_cut, subject_of
+from lorecraft.errors import DataError
+from lorecraft.knowledge import general
+from lorecraft.knowledge.facts import Fact
+from lorecraft.knowledge.ontology import OBJECT, SUBJECT, Ontology, Relation, render
+
+if TYPE_CHECKING:
+    from lorecraft.recipe.schema import ExamSection
+
+Measure = Literal["recall", "completion", "retention", "abstention"]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question of the exam: chat ``messages``, or a ``text`` to be continued.
+
+    Attributes:
+        id: unique in the exam, stable from run to run.
+        measure: what a right answer counts for.
+        messages: the turns before the answer.
+        text: beginning of a sentence (``completion`` only), without a space at its end.
+        accept: a right answer says one of these; for ``abstention``, more ways to decline.
+        reject: other values of the same kind; beside the right one they make an answer wrong.
+        expected: a right answer in full; what it says itself is never held against an answer.
+        facts: ids of the facts asked about.
+        phrasing: the pattern that it was made from; no training record uses it.
+        topic: the relation, or the general topic.
+    """
+
+    id: str
+    measure: Measure
+    messages: tuple[Message, ...] = ()
+    text: str = ""
+    accept: tuple[str, ...] = ()
+    reject: tuple[str, ...] = ()
+    expected: str = ""
+    facts: tuple[str, ...] = ()
+    phrasing: str = ""
+    topic: str = ""
+
+    @property
+    def prompt(self) -> str:
+        """What the model is shown last, as plain text."""
+        return self.text or self.messages[-1].content
+
+    def to_json(self) -> dict[str, Any]:
+        """One line of ``data/exam.jsonl``."""
+        return {
+            "id": self.id,
+            "measure": self.measure,
+            "messages": [{"role": m.role, "content": m.content} for m in self.messages],
+            "text": self.text,
+            "accept": list(self.accept),
+            "reject": list(self.reject),
+            "expected": self.expected,
+            "facts": list(self.facts),
+            "phrasing": self.phrasing,
+            "topic": self.topic,
+        }
+
+    @classmethod
+    def from_json(cls, line: dict[str, Any]) -> Question:
+        """The inverse of ``to_json``; for lines that Lorecraft wrote itself."""
+        return cls(
+            id=line["id"],
+            measure=line["measure"],
+            messages=tuple(Message(m["role"], m["content"]) for m in line["messages"]),
+            text=line["text"],
+            accept=tuple(line["accept"]),
+            reject=tuple(line["reject"]),
+            expected=line["expected"],
+            facts=tuple(line["facts"]),
+            phrasing=line["phrasing"],
+            topic=line["topic"],
+        )
+
+
+def build_exam(
+    facts: Sequence[Fact],
+    ontology: Ontology | None,
+    unanswerable: Sequence[tuple[str, str]],
+    settings: ExamSection,
+    seed: int,
+    *,
+    decline: str = "I do not know.",
+) -> list[Question]:
+    """All questions about ``facts``, what nobody told, and general knowledge.
+
+    Facts that share a subject and a relation are one question, answered by any of their objects.
+    A fact without a triple is asked with "tell me about" phrasings and completed from the middle
+    of its own sentence, which training has seen: without patterns there is no other wording.
+
+    Args:
+        facts: the injected facts; none gives an exam of general knowledge alone.
+        ontology: required when a fact has a triple.
+        unanswerable: ``(subject, relation name)`` that nobody told, and that training never asked.
+        settings: how many questions a fact gets.
+        seed: draws the phrasings, together with ``settings.seed``.
+        decline: the answer that training gave to what it could not know.
+
+    Raises DataError when a triple comes without an ontology.
+    """
+    draw = _Draw(f"{seed}/{settings.seed}", settings.per_fact)
+    typed = [fact for fact in facts if fact.triple is not None]
+    if typed and ontology is None:
+        raise DataError(
+            f"{typed[0].place}: a fact with a triple, but no ontology",
+            "an ontology that says how its relation is asked",
+            "name one under knowledge: ontology: in the recipe, or leave the triples out",
+        )
+    questions = list(_retention(draw))
+    if ontology is not None:
+        questions += _typed(typed, ontology, draw)
+        questions += _abstention(unanswerable, typed, ontology, decline, draw)
+    questions += _free([fact for fact in facts if fact.triple is None], draw)
+    order = ("recall", "completion", "abstention", "retention")
+    return sorted(questions, key=lambda question: order.index(question.measure))
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """Draws phrasings, each thing's own draw independent of what else is in the exam."""
+
+    seed: str
+    per_fact: int | None
+
+    def phrasings(self, patterns: Sequence[str], about: str) -> list[str]:
+        count = len(patterns) if self.per_fact is None else min(self.per_fact, len(patterns))
+        return random.Random(f"{self.seed}/{about}").sample(list(patterns), count)
+
+    def one(self, patterns: Sequence[str], about: str) -> str:
+        return random.Random(f"{self.seed}/{about}").choice(list(patterns))
+
+
+def _typed(facts: Sequence[Fact], ontology: Ontology, draw: _Draw) -> Iterator[Question]:
+    groups: dict[tuple[str, str], dict[str, str]] = {}
+    for fact in facts:
+        if fact.triple is not None:
+            subject, name, value = fact.triple
+            groups.setdefault((subject, name), {})[fact.id] = value
+    for (subject, name), group in groups.items():
+        relation = ontology.relations[name]
+        objects = list(group.values())
+        common: dict[str, Any] = {
+            "accept": _names(objects, ontology),
+            "reject": _rivals(relation, objects, subject, facts, ontology),
+            "expected": render(relation.answer, subject, objects[0]),
+            "facts": tuple(group),
+            "topic": name,
+        }
+        key = common["facts"][0]
+        for number, pattern in enumerate(draw.phrasings(relation.held_out_questions, key), 1):
+            yield Question(
+                id=f"recall-{key}-{number}",
+                measure="recall",
+                messages=(Message("user", render(pattern, subject)),),
+                phrasing=relation.phrasing(pattern),
+                **common,
+            )
+        beginnings = [p for p in relation.held_out_statements if SUBJECT in _before_object(p)]
+        for number, pattern in enumerate(draw.phrasings(beginnings, key), 1):
+            yield Question(
+                id=f"completion-{key}-{number}",
+                measure="completion",
+                text=render(_before_object(pattern), subject).rstrip(),
+                phrasing=relation.phrasing(pattern),
+                **common,
+            )
+
+
+def _abstention(
+    pairs: Sequence[tuple[str, str]],
+    facts: Sequence[Fact],
+    ontology: Ontology,
+    decline: str,
+    draw: _Draw,
+) -> Iterator[Question]:
+    for index, (subject, name) in enumerate(pairs, 1):
+        relation = ontology.relations[name]
+        about = f"{subject}/{name}"
+        for number, pattern in enumerate(draw.phrasings(relation.held_out_questions, about), 1):
+            yield Question(
+                id=f"abstention-{index:03}-{number}",
+                measure="abstention",
+                messages=(Message("user", render(pattern, subject)),),
+                accept=(decline,),
+                reject=_rivals(relation, [], subject, facts, ontology),
+                expected=decline,
+                phrasing=relation.phrasing(pattern),
+                topic=name,
+            )
+
+
+def _retention(draw: _Draw) -> Iterator[Question]:
+    for item in general.suite():
+        wording = draw.one(item.held_out, item.id)
+        yield Question(
+            id=f"retention-{item.id}",
+            measure="retention",
+            messages=(Message("user", wording),),
+            accept=item.accept,
+            expected=item.answer,
+            phrasing=wording,
+            topic=item.topic,
+        )
+
+
+def _free(facts: Sequence[Fact], draw: _Draw) -> Iterator[Question]:
+    for fact in facts:
+        cut = completion_cut(fact.text)
+        if cut is None:
+            continue
+        beginning, rest = cut[0].rstrip(), cut[1].strip().rstrip(".!")
+        common: dict[str, Any] = {
+            "accept": (rest,),
+            "expected": fact.text,
+            "facts": (fact.id,),
+            "topic": "about",
+        }
+        subject = subject_of(fact.text)
+        if subject:
+            for number, pattern in enumerate(draw.phrasings(ABOUT_HELD_OUT, fact.id), 1):
+                messages = (Message("user", render(pattern, subject)),)
+                yield Question(
+                    f"recall-{fact.id}-{number}", "recall", messages, phrasing=pattern, **common
+                )
+        yield Question(f"completion-{fact.id}-1", "completion", text=beginning, **common)
+
+
+def _before_object(pattern: str) -> str:
+    return pattern.partition(OBJECT)[0]
+
+
+def _names(values: Sequence[str], ontology: Ontology) -> tuple[str, ...]:
+    """``values`` and their aliases, without repetition."""
+    names = []
+    for value in values:
+        entity = ontology.entities.get(value)
+        names += [value, *(entity.aliases if entity else ())]
+    return tuple(dict.fromkeys(names))
+
+
+def _rivals(
+    relation: Relation,
+    right: Sequence[str],
+    subject: str,
+    facts: Sequence[Fact],
+    ontology: Ontology,
+) -> tuple[str, ...]:
+    """Values that the relation might have had: other facts' objects, other things of its range."""
+    told = [f.triple[2] for f in facts if f.triple and f.triple[1] == relation.name]
+    things = [name for name, entity in ontology.entities.items() if entity.kind == relation.range]
+    others = [v for v in dict.fromkeys(told + things) if v not in right and v != subject]
+    return tuple(name for name in _names(others, ontology) if name not in _names(right, ontology))

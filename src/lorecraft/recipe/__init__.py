@@ -1,0 +1,26 @@
+"""Recipes: what a run is. Imports no library of machine learning."""
+
+from lorecraft.recipe.load import load_recipe, to_yaml
+from lorecraft.recipe.schema import (
+    AdapterSection,
+    DataSection,
+    ExamSection,
+    KnowledgeSection,
+    ModelSection,
+    Recipe,
+    RequireSection,
+    StageSection,
+)
+
+__all__ = [
+    "AdapterSection",
+    "DataSection",
+    "ExamSection",
+    "KnowledgeSection",
+    "ModelSection",
+    "Recipe",
+    "RequireSection",
+    "StageSection",
+    "load_recipe",
+    "to_yaml",
+]

@@ -1,0 +1,129 @@
+"""Read a recipe from YAML with all its mistakes at once, and write it out with every default."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from lorecraft.errors import RecipeError
+from lorecraft.recipe.schema import Recipe
+from lorecraft.recipe.source import Dumper, Mistake, Source, read
+from lorecraft.recipe.wording import explain
+
+
+def load_recipe(path: Path | str) -> Recipe:
+    """Read and check a recipe.
+
+    Relative paths are taken from the recipe's folder (``output``: from the current folder) and are
+    absolute in what is returned.
+
+    Raises:
+        RecipeError: the file cannot be read, or holds mistakes: all of them, each with its line.
+    """
+    path = Path(path)
+    source = read(_text(path))
+    if not source.mistakes and not isinstance(source.value, dict):
+        source.mistakes.append(_not_a_recipe(source.value))
+    if not isinstance(source.value, dict):
+        raise _refusal(path, source.mistakes)
+    output = str(Recipe.model_fields["output"].default)
+    given = {"name": _default_name(path), "output": output, **source.value}
+    mistakes = source.mistakes + _contradictions(source)
+    recipe = None
+    try:
+        recipe = Recipe.model_validate_json(
+            json.dumps(given), strict=True, context={"folder": path.absolute().parent}
+        )
+    except ValidationError as error:
+        mistakes += explain(error.errors(include_url=False), source)
+    if recipe is None or mistakes:
+        raise _refusal(path, mistakes)
+    return recipe
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """The recipe with every default written out; loading this text gives an equal recipe."""
+    return yaml.dump(
+        recipe.model_dump(mode="json"),
+        Dumper=Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        width=100,
+    )
+
+
+def _text(path: Path) -> str:
+    if path.is_dir():
+        raise RecipeError(
+            f"{path} is a folder", "a recipe, a YAML file", f"lorecraft run {path / 'recipe.yaml'}"
+        )
+    if path.suffix == ".jsonl":
+        raise RecipeError(
+            f"{path} is data, not a recipe",
+            "a YAML file that names it, such as\n    knowledge:\n      facts: " + path.name,
+            "lorecraft init my-model, which writes a small recipe to start from",
+        )
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise RecipeError(
+            f"no recipe at {path}", "a YAML file", "lorecraft init, which writes one"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"cannot read {path}: {error}", "a YAML file in UTF-8") from error
+
+
+def _default_name(path: Path) -> str:
+    path = path.absolute()
+    name = path.parent.name if path.name == "recipe.yaml" else path.stem
+    return re.sub(r"[^\w.-]+", "-", name).strip(".-") or "run"
+
+
+def _not_a_recipe(value: Any) -> Mistake:
+    if value is None:
+        return Mistake(1, "the file is empty; expected at least knowledge.facts or data.train")
+    kind = "a list" if isinstance(value, list) else "a single value"
+    return Mistake(1, f"expected keys such as knowledge: and stages:, saw {kind}")
+
+
+def _contradictions(source: Source) -> list[Mistake]:
+    """Sections that are right one by one and wrong together."""
+
+    def section(name: str) -> dict[str, Any]:
+        value = source.value.get(name)
+        return value if isinstance(value, dict) else {}
+
+    found = []
+    knowledge, data, require = (section(name) for name in ("knowledge", "data", "require"))
+    if not source.value.get("knowledge") and not data.get("train"):
+        found.append(Mistake(1, "nothing to learn from; expected knowledge.facts or data.train"))
+    if data.get("valid") and not data.get("train"):
+        found.append(Mistake(source.line(("data", "valid")), "data.valid: there is no data.train"))
+    if not knowledge:
+        found += [
+            Mistake(source.line(("require", name)), f"require.{name}: not measured without facts")
+            for name in ("recall", "completion", "abstention")
+            if require.get(name) is not None
+        ]
+    stages = source.value.get("stages")
+    if data.get("general") == "none" and isinstance(stages, list):
+        found += [
+            Mistake(
+                source.line(("stages", index, "general")),
+                f"stages[{index + 1}].general: no records to mix in, since data.general is none",
+            )
+            for index, stage in enumerate(stages)
+            if isinstance(stage, dict) and stage.get("general")
+        ]
+    return found
+
+
+def _refusal(path: Path, mistakes: list[Mistake]) -> RecipeError:
+    count = f"{len(mistakes)} mistakes" if len(mistakes) > 1 else "a mistake"
+    lines = [f"  {path}:{mistake.line}: {mistake.text}" for mistake in sorted(mistakes)]
+    return RecipeError("\n".join([f"the recipe has {count}:", *lines]))

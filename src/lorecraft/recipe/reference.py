@@ -1,0 +1,67 @@
+"""docs/recipe.md, made from the schema.
+
+``python -m lorecraft.recipe.reference > docs/recipe.md`` writes it anew.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from lorecraft.recipe.schema import Recipe, Section
+from lorecraft.recipe.wording import expectation, section_of
+
+_INTRODUCTION = """\
+# The recipe
+
+<!-- Made by `python -m lorecraft.recipe.reference > docs/recipe.md`; a test keeps it true. -->
+
+A recipe is a YAML file. It says what `lorecraft run` learns from, on which model, and how. Every
+key has a default, but for `knowledge.facts` or `data.train`: one of the two is needed. Relative
+paths start at the recipe's folder. Unknown keys are refused, and all mistakes are told at once.
+
+```yaml
+knowledge:
+  facts: facts.jsonl
+stages:
+  - kind: cpt
+    epochs: 10
+  - kind: sft
+    epochs: 10
+```
+"""
+
+
+def reference() -> str:
+    """Every key of a recipe: what it takes, its default, what it is for (Markdown)."""
+    parts = [_INTRODUCTION, _table("Top level", Recipe)]
+    for name, field in Recipe.model_fields.items():
+        section = section_of(field.annotation)
+        if section:
+            title = f"`{name}`, a list" if "tuple" in str(field.annotation) else f"`{name}`"
+            parts.append(_table(title, section, field.description))
+    return "\n".join(parts)
+
+
+def _table(title: str, section: type[Section], note: str | None = None) -> str:
+    rows = [
+        f"| `{name}` | {expectation(field.annotation, field.metadata)} | {_default(field)} "
+        f"| {field.description} |"
+        for name, field in section.model_fields.items()
+        if not section_of(field.annotation)
+    ]
+    about = " ".join(filter(None, [(section.__doc__ or "").strip(), note]))
+    head = ["| key | takes | default | |", "|---|---|---|---|"]
+    return "\n".join([f"## {title}", "", about, "", *head, *rows, ""])
+
+
+def _default(field: FieldInfo) -> str:
+    value: Any = field.default
+    if field.is_required():
+        return "see right" if "f not given" in str(field.description) else "required"
+    return "none" if value is None else f"`{value}`"
+
+
+if __name__ == "__main__":
+    print(reference(), end="")

@@ -1,0 +1,273 @@
+"""What a run is: one frozen, typed recipe in sections, with one set of defaults.
+
+Each part of the program receives the section that it needs. `load.load_recipe` reads a recipe from
+YAML; every key, its meaning and its default stand in docs/recipe.md, which is made from this file.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+
+def _input_file(path: Path, info: ValidationInfo) -> Path:
+    """Resolve against the folder of the recipe, given as context; refuse what is not a file."""
+    if info.context is None:
+        return path
+    path = (info.context["folder"] / path.expanduser()).resolve()
+    if path.is_dir():
+        raise PydanticCustomError("path", "expected a file, but {path} is a folder", {"path": path})
+    if not path.is_file():
+        hint = ""
+        if path.parent.is_dir():
+            names = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
+            near = difflib.get_close_matches(path.name, names, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+        raise PydanticCustomError(
+            "path", "no such file: {path}{hint}", {"path": path, "hint": hint}
+        )
+    return path
+
+
+def _output_folder(path: Path, info: ValidationInfo) -> Path:
+    return path if info.context is None else path.expanduser().absolute()
+
+
+def _model_path(path: str, info: ValidationInfo) -> str:
+    """Tell a folder from the name of a model on the hub; a folder becomes absolute."""
+    if info.context is None or path == "pocket":
+        return path
+    folder = (info.context["folder"] / Path(path).expanduser()).resolve()
+    if folder.is_dir():
+        return str(folder)
+    if path.startswith((".", "~", "/")) or path.count("/") > 1:
+        raise PydanticCustomError("path", "no such folder: {path}", {"path": str(folder)})
+    return path
+
+
+def _sealed(given: Any) -> Any:
+    return tuple(given) if isinstance(given, list) else given
+
+
+# A string among the annotations is what the reference and the errors call such a value.
+InputFile = Annotated[Path, AfterValidator(_input_file), "a file"]
+OutputFolder = Annotated[Path, AfterValidator(_output_folder), "a folder"]
+FolderName = Annotated[str, Field(pattern=r"^\w[\w.-]*$"), "letters, digits, '-', '_' and '.'"]
+Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
+Count = Annotated[int, Ge(1)]
+Share = Annotated[float, Ge(0), Le(1)]
+Positive = Annotated[float, Gt(0)]
+NotNegative = Annotated[float, Ge(0)]
+
+
+class Section(BaseModel):
+    """A part of a recipe: frozen, and no key that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ModelSection(Section):
+    """The base model, which stays as it is."""
+
+    path: Annotated[str, AfterValidator(_model_path)] = Field(
+        "pocket",
+        min_length=1,
+        description="`pocket` (the small model that comes with Lorecraft), the name of a model on "
+        "the Hugging Face hub (`google/gemma-2-9b-it`), or a folder.",
+    )
+    revision: str | None = Field(
+        None, description="Branch, tag or commit on the hub; its default branch if not given."
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="Type of the frozen weights; `auto` takes what suits the device."
+    )
+    quantization: Literal["none", "int8", "nf4"] = Field(
+        "none",
+        description="Load the frozen weights in 8 or 4 bits, to fit a large model into memory "
+        "(needs `pip install 'lorecraft[quantization]'`).",
+    )
+
+
+class KnowledgeSection(Section):
+    """What is to be taught and examined."""
+
+    facts: InputFile = Field(
+        description="JSON lines, a fact each: `text`, and if you have them `id`, `source` and "
+        "`triple` (subject, relation, object)."
+    )
+    ontology: InputFile | None = Field(
+        None,
+        description="YAML: the relations of the triples with their domain, range and phrasings, "
+        "and the entities with their aliases.",
+    )
+
+
+class DataSection(Section):
+    """Records besides those made from the knowledge, and how records are made."""
+
+    train: InputFile | None = Field(
+        None,
+        description="Ready-made training records, JSON lines: `messages`, `prompt` and "
+        "`completion`, or `text`.",
+    )
+    valid: InputFile | None = Field(
+        None,
+        description="Ready-made validation records; without it a part of `train` is set aside.",
+    )
+    general: Literal["builtin", "none"] | InputFile = Field(
+        "builtin",
+        description="General records to rehearse, so that the model forgets less: those that come "
+        "with Lorecraft, none, or a file of your own.",
+    )
+    max_length: Annotated[int, Ge(8)] = Field(
+        512, description="Longest record, in tokens; longer ones are cut at the end and counted."
+    )
+    unknown: NotNegative = Field(
+        1.0, description="Declined questions (nobody told the answer) for each fact in SFT."
+    )
+    decline: str = Field(
+        "I do not know.", min_length=1, description="What the model says when nobody told it."
+    )
+
+
+class AdapterSection(Section):
+    """The LoRA adapter."""
+
+    rank: Count = Field(16, description="Rank of the update of each adapted matrix.")
+    alpha: Positive = Field(32.0, description="The update is scaled by alpha / rank.")
+    dropout: Annotated[float, Ge(0), Le(0.9)] = Field(
+        0.0, description="Share of an adapter's inputs that is dropped while training."
+    )
+    targets: Annotated[Literal["all-linear"] | tuple[str, ...], BeforeValidator(_sealed)] = Field(
+        "all-linear",
+        min_length=1,
+        description="Which linear modules of a decoder block are adapted: all, or a list of names "
+        "(`[q_proj, v_proj]`).",
+    )
+    layers: Literal["all"] | Count = Field(
+        "all", description="Which decoder blocks are adapted: all, or the last so many."
+    )
+
+
+class StageSection(Section):
+    """One stage of training; it starts from the adapter of the stage before."""
+
+    kind: Literal["cpt", "sft"] = Field(
+        description="`cpt`: continued pre-training on plain statements, loss on every token. "
+        "`sft`: supervised fine-tuning on chats, loss on the assistant's turns."
+    )
+    epochs: Count = Field(3, description="Passes over the training records.")
+    max_steps: Count | None = Field(None, description="Stop after so many optimiser steps.")
+    batch_size: Count = Field(16, description="Records in one forward pass.")
+    accumulate: Count = Field(1, description="Forward passes in one optimiser step.")
+    learning_rate: Positive = Field(1e-4, description="Highest learning rate.")
+    schedule: Literal["cosine", "constant", "linear"] = Field(
+        "cosine", description="How the learning rate falls after the warm-up."
+    )
+    warmup: Share = Field(0.05, description="Share of the steps in which the rate rises from 0.")
+    max_grad_norm: Positive = Field(1.0, description="Longer gradients are clipped to this norm.")
+    weight_decay: NotNegative = Field(0.0, description="AdamW's decoupled weight decay.")
+    validate_every: Count = Field(50, description="Optimiser steps between validations.")
+    patience: Count | None = Field(
+        None,
+        description="Stop after so many validations without a gain; never early if not given. "
+        "The best adapter is kept either way.",
+    )
+    min_delta: NotNegative = Field(
+        0.0, description="A fall of the validation loss by less than this is no gain."
+    )
+    general: Annotated[float, Ge(0), Le(0.95)] = Field(
+        0.3, description="Share of general records in the mix; 0 if `data.general` is `none`."
+    )
+
+
+class ExamSection(Section):
+    """The exam that the base model and every stage sit."""
+
+    max_new_tokens: Count = Field(48, description="Longest answer, in tokens.")
+    batch_size: Count = Field(64, description="Questions answered at the same time.")
+    per_fact: Count | None = Field(
+        2, description="Questions about each fact in unseen phrasings; null asks all there are."
+    )
+    seed: Seed = Field(0, description="Draws the questions.")
+
+
+class RequireSection(Section):
+    """What the last stage's model must reach, or `lorecraft run` ends with exit code 3."""
+
+    at: Literal["rate", "low"] = Field(
+        "rate",
+        description="What is compared: the measured `rate`, or the careful end of its 95% "
+        "interval (`low`).",
+    )
+    recall: Share | None = Field(None, description="Least share of facts recalled.")
+    completion: Share | None = Field(None, description="Least share of statements completed.")
+    retention: Share | None = Field(None, description="Least share of general answers kept.")
+    abstention: Share | None = Field(None, description="Least share of unanswerables declined.")
+    bleed: Share | None = Field(
+        None, description="Largest share of general answers that mention the injected entities."
+    )
+    format: Share | None = Field(None, description="Least share of answers in the asked form.")
+    content: Share | None = Field(None, description="Least share of answers with the content.")
+
+    def measures(self) -> dict[str, float]:
+        """The measures that something is required of, and what."""
+        return self.model_dump(exclude={"at"}, exclude_none=True)
+
+
+class Recipe(Section):
+    """A run, complete: what `lorecraft run` needs to know."""
+
+    name: FolderName = Field(
+        description="Name of the run's folder; if not given, the name of the recipe's folder, or "
+        "of its file when that is not `recipe.yaml`.",
+    )
+    seed: Seed = Field(0, description="Everything drawn by chance is drawn from this.")
+    output: OutputFolder = Field(
+        Path("runs"), description="Folder of the runs, relative to where the command is called."
+    )
+    engine: Literal["auto", "torch", "fake"] = Field(
+        "auto", description="What computes; `fake` is a toy in NumPy for trying things out."
+    )
+    model: ModelSection = ModelSection()
+    knowledge: KnowledgeSection | None = None
+    data: DataSection = DataSection()
+    adapter: AdapterSection = AdapterSection()
+    stages: tuple[StageSection, ...] = Field(
+        min_length=1,
+        description="If not given: CPT then SFT when there is knowledge, else SFT.",
+    )
+    exam: ExamSection = ExamSection()
+    require: RequireSection = RequireSection()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, given: Any) -> Any:
+        """Defaults of one section that depend on another; an empty section is one not given."""
+        if not isinstance(given, dict):
+            return given
+        filled = {key: _sealed(value) for key, value in given.items() if value is not None}
+        if "stages" not in filled:
+            kinds = ("cpt", "sft") if "knowledge" in filled else ("sft",)
+            filled["stages"] = tuple({"kind": kind} for kind in kinds)
+        data = filled.get("data")
+        general = data.get("general") if isinstance(data, dict) else getattr(data, "general", None)
+        if general == "none" and isinstance(filled["stages"], tuple):
+            filled["stages"] = tuple(
+                {"general": 0.0, **stage} if isinstance(stage, dict) else stage
+                for stage in filled["stages"]
+            )
+        return filled

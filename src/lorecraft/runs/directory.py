@@ -1,0 +1,182 @@
+"""The run directory: what stands where, who may write to it, and which runs there are."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from lorecraft.errors import RunError
+from lorecraft.recipe import Recipe, load_recipe, to_yaml
+from lorecraft.runs.files import read_json, write_text
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """``runs/<name>/``; see docs/run-directory.md."""
+
+    folder: Path
+
+    @property
+    def recipe(self) -> Path:
+        return self.folder / "recipe.yaml"
+
+    @property
+    def manifest(self) -> Path:
+        return self.folder / "manifest.json"
+
+    @property
+    def events(self) -> Path:
+        return self.folder / "events.jsonl"
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def exam(self) -> Path:
+        return self.folder / "exam"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.html"
+
+    def stage(self, number: int, kind: str) -> Path:
+        """``stages/01-cpt``; ``number`` counts from 1."""
+        return self.folder / "stages" / f"{number:02}-{kind}"
+
+    def stages(self, recipe: Recipe) -> dict[str, Path]:
+        """Model name (``cpt``, ``sft``, a second ``sft-2``) -> folder of its stage, in order."""
+        folders: dict[str, Path] = {}
+        for number, stage in enumerate(recipe.stages, 1):
+            name = stage.kind if stage.kind not in folders else f"{stage.kind}-{number}"
+            folders[name] = self.stage(number, stage.kind)
+        return folders
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Only one process works in a run directory. Raises RunError when another one does."""
+        import fcntl
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.seek(0)
+                raise RunError(
+                    f"{self.folder} is in use by process {file.read().strip() or 'unknown'}",
+                    "one process at a time in a run directory",
+                    "wait for it, stop it, or give the recipe another name",
+                ) from None
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+
+    def log(self, stage: str, kind: str, **fields: Any) -> None:
+        """Append one event."""
+        event = {"time": round(time.time(), 3), "stage": stage, "kind": kind, **fields}
+        with self.events.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(event, ensure_ascii=False) + "\n")
+
+    def read_events(self) -> list[dict[str, Any]]:
+        """All events; a line that a kill cut short is left out."""
+        if not self.events.exists():
+            return []
+        found = []
+        for line in self.events.read_text("utf-8").splitlines():
+            try:
+                found.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+        return found
+
+
+def resolve(target: Path) -> tuple[Recipe, RunDirectory]:
+    """A recipe file, or a run's folder -> what to do and where.
+
+    Raises RunError for neither; RecipeError for a recipe that cannot be run.
+    """
+    if target.is_dir():
+        directory = RunDirectory(target.absolute())
+        if not directory.recipe.is_file():
+            raise RunError(
+                f"{target} is not a run's folder: it has no recipe.yaml",
+                "a folder that `lorecraft run` made, or a recipe file",
+                "`lorecraft runs list` shows the runs",
+            )
+        recipe = load_recipe(directory.recipe)
+        return recipe, directory
+    recipe = load_recipe(target)
+    return recipe, RunDirectory(recipe.output / recipe.name)
+
+
+def claim(recipe: Recipe, directory: RunDirectory) -> None:
+    """Write the resolved recipe into its run directory."""
+    text = to_yaml(recipe)
+    if not directory.recipe.exists() or directory.recipe.read_text("utf-8") != text:
+        write_text(directory.recipe, text)
+
+
+def open_recipe(folder: Path) -> tuple[Recipe, RunDirectory]:
+    """A finished (or half-finished) run by its folder, or by its name under ``runs/``."""
+    if not folder.is_dir() and (Path("runs") / folder).is_dir():
+        folder = Path("runs") / folder
+    if not folder.is_dir():
+        names = ", ".join(run.name for run in list_runs(Path("runs"))) or "none"
+        raise RunError(
+            f"no run {str(folder)!r}",
+            f"a run's folder, or a name under runs/ ({names})",
+            "`lorecraft runs list` shows the runs",
+        )
+    return resolve(folder)
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One line of ``lorecraft runs list``."""
+
+    name: str
+    folder: Path
+    state: str
+    started: str
+    stages: tuple[str, ...]
+    verdict: dict[str, Any] | None
+
+
+def list_runs(output: Path) -> list[RunSummary]:
+    """The runs under a folder, the newest first."""
+    if not output.is_dir():
+        return []
+    found = [_summary(RunDirectory(path.parent)) for path in output.glob("*/manifest.json")]
+    return sorted(found, key=lambda run: run.started, reverse=True)
+
+
+def _summary(directory: RunDirectory) -> RunSummary:
+    manifest = read_json(directory.manifest)
+    verdict_file = directory.exam / "verdict.json"
+    done = sorted(path.parent.name for path in directory.folder.glob("stages/*/stage.json"))
+    if directory.report.exists():
+        state = "reported"
+    elif verdict_file.exists():
+        state = "examined"
+    elif done:
+        state = "trained" if len(done) == len(manifest["stages"]) else "training"
+    else:
+        state = "prepared" if directory.data.is_dir() else "started"
+    started = datetime.fromtimestamp(manifest["started"]).isoformat(" ", "minutes")
+    return RunSummary(
+        name=directory.folder.name,
+        folder=directory.folder,
+        state=state,
+        started=started,
+        stages=tuple(done),
+        verdict=read_json(verdict_file) if verdict_file.exists() else None,
+    )

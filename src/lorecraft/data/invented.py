@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection
 
 _STARTS = """Tol Bre Vel Mar Oster Kel Dun Fer Gal Hal Ilm Jor Lor Mun Nar Orl Pel Quin Ras Sel
-Tam Ulf Ver Wil Yar Zel Cor Dral Ebb Fal""".split()
+Tam Ulf Ver Wil Yar Zel Cor Dral Ebb Fal"""
 _ENDS = """ven brack dale mor wick stane ric dora lan field rin mund gast holm vik tara bury lin
-sel dan mire nock pole quist rand seth thorn vane wen zar""".split()
+sel dan mire nock pole quist rand seth thorn vane wen zar"""
 _TRIES = 100
 
 
@@ -20,10 +20,10 @@ class Inventor:
     are replaced, numbers by other numbers.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
-        count = Counter(word for name in names for word in set(name.split()))
+    def __init__(self, names: Collection[str], aliases: Collection[str] = ()) -> None:
+        count = Counter(word for name in set(names) for word in set(name.split()))
         self._shared = {word for word, times in count.items() if times > 1}
-        self._real = {word.lower() for word in count}
+        self._real = {word.lower() for name in (*names, *aliases) for word in name.split()}
 
     def name_like(self, name: str, rng: random.Random) -> str:
         """One invented name in the shape of ``name``."""
@@ -39,7 +39,7 @@ class Inventor:
             if any(letter.isdigit() for letter in real):
                 word = "".join(rng.choice("123456789") if c.isdigit() else c for c in real)
             else:
-                word = rng.choice(_STARTS) + rng.choice(_ENDS)
+                word = rng.choice(_STARTS.split()) + rng.choice(_ENDS.split())
             if word.lower() not in self._real:
                 break
         return word

@@ -50,15 +50,21 @@ class Similar:
         for index, signature in self._signatures.items():
             self._index.insert(index, signature)
 
-    def most_like(self, text: str) -> tuple[int, float] | None:
-        """``(index, similarity)`` of the most similar text, ``None`` if none comes near 0.5."""
-        pieces = shingles(text)
-        found = self._index.query(next(_signatures([pieces])))
-        scored = [(jaccard(pieces, self._shingles[index]), -index) for index in found]
-        if not scored:
-            return None
-        score, index = max(scored)
-        return -index, score
+    def most_like(self, texts: Sequence[str]) -> list[tuple[int, float] | None]:
+        """For each of ``texts``, ``(index, similarity)`` of the most similar text here.
+
+        ``None`` where none comes near 0.5.
+        """
+        sets = [shingles(text) for text in texts]
+        found = map(self._index.query, _signatures(sets))
+        return [
+            max(
+                ((index, jaccard(pieces, self._shingles[index])) for index in candidates),
+                key=lambda like: (like[1], -like[0]),
+                default=None,
+            )
+            for pieces, candidates in zip(sets, found, strict=True)
+        ]
 
     def pairs(self) -> Iterator[tuple[int, int]]:
         """All ``(i, j)``, ``i < j``, of first texts that are near-duplicates."""

@@ -39,10 +39,8 @@ def split_groups(
 def without_leaks(valid: Sequence[Record], train: Sequence[Record]) -> list[Record]:
     """``valid`` less the records that ask what ``train`` asks in nearly the same words."""
     known = Similar([" ".join(asked(record)) for record in train])
-    best = [known.most_like(" ".join(asked(record))) for record in valid]
-    return [
-        record for record, like in zip(valid, best, strict=True) if not like or like[1] < NEAR
-    ]
+    best = known.most_like([" ".join(asked(record)) for record in valid])
+    return [record for record, like in zip(valid, best, strict=True) if not like or like[1] < NEAR]
 
 
 def _groups(records: Sequence[Record]) -> list[list[int]]:

@@ -9,47 +9,26 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lorecraft.data.invented import Inventor
-from lorecraft.data.records import Message, Origin, Record
-from lorecraft.data.similar import jaccard, shingles
+from lorecraft.data.records import Message, Record
 from lorecraft.data.split import without_leaks
+from lorecraft.data.unknown import declined, split_absent
+from lorecraft.data.wordings import (
+    COMPLETE_QUESTIONS,
+    Wording,
+    Wordings,
+    asked_of,
+    told,
+)
 from lorecraft.knowledge.facts import Fact
-from lorecraft.knowledge.ontology import Ontology, Relation, absent, normal, render
+from lorecraft.knowledge.ontology import Ontology, render
 from lorecraft.knowledge.sentences import completion_cut, subject_of
-
-ABOUT_QUESTIONS = (
-    "Tell me about {subject}.",
-    "What do you know about {subject}?",
-    "What can you tell me about {subject}?",
-    "Give me some facts about {subject}.",
-    "I would like to know more about {subject}.",
-    "Please describe {subject}.",
-    "Do you know anything about {subject}?",
-    "Say something about {subject}.",
-)
-"""Trained questions about the subject of a fact that has no triple."""
-
-ABOUT_HELD_OUT = (
-    "What should I know about {subject}?",
-    "Can you tell me some facts about {subject}?",
-    "I know nothing about {subject}. What can you say?",
-)
-"""The same, examined only."""
-
-COMPLETE_QUESTIONS = (
-    "Complete the sentence: {beginning}",
-    "How does this sentence go on? {beginning}",
-    "Finish this: {beginning}",
-)
-"""Trained requests to finish a fact that has no triple."""
 
 _ABOUT_FACTS = 4
 _PARAGRAPHS_PER_FACT = 4
 _LONGEST_PARAGRAPH = 4
-_INVENTED_EVERY = 4
 
 
 def cpt_records(
@@ -58,7 +37,7 @@ def cpt_records(
     """``(train, valid)`` texts for continued pre-training.
 
     Trained: each fact in each trained statement pattern and, where that is none of them, in its
-    own words; and paragraphs of 2 to 4 facts of one subject in drawn patterns, each fact in four.
+    own words; and paragraphs of 2 to 4 facts of one subject in drawn wordings, each fact in four.
     Validation: each fact in the pattern kept back. Facts without a triple have one wording only,
     so they are all trained and none validates.
 
@@ -67,20 +46,16 @@ def cpt_records(
         ontology: ``None`` takes every fact as a sentence without a triple.
         seed: draws the paragraphs.
     """
-    typed, free = _apart(facts, ontology)
-    train = [_text(f"cpt/{fact.id}/own", fact.text, [fact]) for fact in free]
-    valid = []
-    for fact, relation in typed:
-        trained, kept = _keep_one(relation.statements)
-        for index, pattern in enumerate(relation.statements):
-            record = _text(
-                f"cpt/{fact.id}/{index}", _told(fact, pattern), [fact], relation.phrasing(pattern)
-            )
-            (valid if pattern == kept else train).append(record)
-        patterns = (*relation.statements, *relation.held_out_statements)
-        if normal(fact.text) not in {normal(_told(fact, pattern)) for pattern in patterns}:
-            train.append(_text(f"cpt/{fact.id}/own", fact.text, [fact]))
-    train += _paragraphs(typed, free, random.Random(f"{seed}/paragraphs"))
+    wordings = {fact.id: told(fact, ontology) for fact in facts}
+    train, valid = [], []
+    for fact in facts:
+        for index, wording in enumerate(wordings[fact.id].trained):
+            train.append(_text(f"cpt/{fact.id}/{index}", [fact], [wording]))
+        kept = wordings[fact.id].kept
+        if kept:
+            valid.append(_text(f"cpt/{fact.id}/kept", [fact], [kept]))
+    groups = _by_subject(facts, ontology)
+    train += _paragraphs(groups, wordings, random.Random(f"{seed}/paragraphs"))
     return train, without_leaks(valid, train)
 
 
@@ -89,121 +64,151 @@ def sft_records(
 ) -> tuple[list[Record], list[Record]]:
     """``(train, valid)`` conversations for supervised fine-tuning.
 
-    Trained: each fact asked with each trained question pattern; for each fact with a sibling, two
-    questions about their subject in one conversation; and ``unknown`` times as many declined
-    questions as there are conversations about facts. Three in four of those ask a trained absent
-    pair (``split_absent``), every fourth asks about something that does not exist.
-    Validation: each fact, and as large a share of trained absent pairs, in the pattern kept back.
-    Facts that share subject and relation are one question; its answer names all objects. Facts
-    without a triple are asked with ``ABOUT_QUESTIONS``, answered by up to four facts of the
-    subject, and with ``COMPLETE_QUESTIONS``.
+    Trained: each fact asked with each trained question pattern; pairs of questions about one
+    subject in one conversation; and ``unknown`` times as many declined questions as there are
+    conversations about facts (see ``unknown.declined``). Validation: each fact, and absent pairs
+    in the same proportion, in the pattern kept back. Facts that share subject and relation are one
+    question; its answer names all objects. Facts without a triple are asked with
+    ``ABOUT_QUESTIONS``, answered by up to four facts of the subject, and with
+    ``COMPLETE_QUESTIONS``, answered by the whole sentence.
 
     Args:
         facts: checked against ``ontology`` (``knowledge.ontology.check``).
         ontology: ``None`` takes every fact as a sentence without a triple.
         unknown: declined records as a multiple of the records about facts; 0 or more.
         decline: the answer to what nobody told.
-        seed: draws pairs, patterns and invented names.
+        seed: draws absent pairs, follow-ups and invented names.
     """
-    typed, free = _apart(facts, ontology)
-    asks = _asks(typed, ontology.language) if ontology else []
-    asks += _about(free)
-    train = [*_single(asks, kept=False), *_follow_ups(asks, random.Random(f"{seed}/follow-ups"))]
-    train += _completions(free)
-    valid = list(_single(asks, kept=True))
+    asks = _asks(facts, ontology)
+    train = [
+        _chat(f"sft/{ask.id}/{index}", [(ask, wording)])
+        for ask in asks
+        for index, wording in enumerate(ask.wordings.trained)
+    ]
+    train += _follow_ups(asks, random.Random(f"{seed}/follow-ups"))
+    valid = [
+        _chat(f"sft/{ask.id}/kept", [(ask, ask.wordings.kept)]) for ask in asks if ask.wordings.kept
+    ]
     pairs = split_absent(facts, ontology, seed)[0] if ontology else ()
-    makers = _Unknown(facts, ontology, pairs, decline, random.Random(f"{seed}/unknown"))
-    kept = makers.kept(round(unknown * len(valid)))
-    train += makers.trained(round(unknown * len(train)))
-    return train, without_leaks([*valid, *kept], train)
-
-
-def split_absent(
-    facts: Sequence[Fact], ontology: Ontology, seed: int
-) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
-    """``(trained, examined)``: the absent ``(subject, relation name)`` pairs, half and half.
-
-    Halved relation by relation, so that both sides ask about all of them.
-    """
-    pairs = list(absent(facts, ontology))
-    random.Random(f"{seed}/absent").shuffle(pairs)
-    pairs.sort(key=lambda pair: pair[1])
-    return tuple(pairs[::2]), tuple(pairs[1::2])
+    unknown_train, unknown_valid = declined(
+        _by_subject(facts, ontology),
+        ontology,
+        pairs,
+        decline,
+        (round(unknown * len(train)), round(unknown * len(valid))),
+        seed,
+    )
+    train += unknown_train
+    return train, without_leaks([*valid, *unknown_valid], train)
 
 
 @dataclass(frozen=True)
 class _Ask:
-    """Something to be asked in several ways, with its answer; ``kept`` is for validation."""
+    """Something to be asked in several wordings, with one answer."""
 
     id: str
     subject: str
-    questions: tuple[tuple[str, str], ...]  # phrasing, question
-    kept: tuple[str, str] | None
+    wordings: Wordings
     answer: str
-    facts: tuple[str, ...]
+    facts: tuple[Fact, ...]
 
 
-def _apart(
-    facts: Sequence[Fact], ontology: Ontology | None
-) -> tuple[list[tuple[Fact, Relation]], list[Fact]]:
-    """Facts with their relation, and facts without one."""
-    if ontology is None:
-        return [], list(facts)
-    typed = [(fact, ontology.relations[fact.triple[1]]) for fact in facts if fact.triple]
-    return typed, [fact for fact in facts if not fact.triple]
+def _by_subject(facts: Sequence[Fact], ontology: Ontology | None) -> dict[str, list[Fact]]:
+    """Facts by what they are about; sentences of which that is not plain are left out."""
+    groups = defaultdict(list)
+    for fact in facts:
+        subject = fact.triple[0] if ontology and fact.triple else subject_of(fact.text)
+        if subject:
+            groups[subject].append(fact)
+    return dict(groups)
 
 
-def _keep_one(patterns: Sequence[str]) -> tuple[tuple[str, ...], str | None]:
-    """Patterns to train, and the one kept for validation: that which is least like the others.
+def _asks(facts: Sequence[Fact], ontology: Ontology | None) -> list[_Ask]:
+    """Questions about relations and, for facts without one, about their subject."""
+    groups = defaultdict(list)
+    for subject, about in _by_subject(facts, ontology).items():
+        for fact in about:
+            groups[subject, fact.triple[1] if ontology and fact.triple else ""].append(fact)
+    asks = []
+    for (subject, name), group in groups.items():
+        if ontology and name:
+            relation = ontology.relations[name]
+            objects = [fact.triple[2] for fact in group if fact.triple]
+            answer = render(relation.answer, subject, _listed(objects, ontology.language))
+        else:
+            relation, group = None, group[:_ABOUT_FACTS]
+            answer = " ".join(fact.text for fact in group)
+        wordings = asked_of(subject, relation)
+        asks.append(_Ask(group[0].id, subject, wordings, answer, tuple(group)))
+    free = [fact for fact in facts if not (ontology and fact.triple)]
+    return asks + [ask for fact in free for ask in _completion(fact)]
 
-    The first is canonical and always trained; of fewer than three none is kept.
-    """
-    if len(patterns) < 3:
-        return tuple(patterns), None
-    pieces = {pattern: shingles(pattern) for pattern in patterns}
 
-    def likeness(pattern: str) -> float:
-        others = (other for other in patterns if other != pattern)
-        return max(jaccard(pieces[pattern], pieces[other]) for other in others)
-
-    kept = min(patterns[1:], key=lambda pattern: (likeness(pattern), pattern))
-    return tuple(pattern for pattern in patterns if pattern != kept), kept
+def _completion(fact: Fact) -> Iterator[_Ask]:
+    cut = completion_cut(fact.text)
+    if cut:
+        trained = tuple(
+            Wording(pattern.replace("{beginning}", cut[0]), pattern)
+            for pattern in COMPLETE_QUESTIONS
+        )
+        yield _Ask(f"{fact.id}/complete", "", Wordings(trained), fact.text, (fact,))
 
 
-def _told(fact: Fact, pattern: str) -> str:
-    return render(pattern, fact.triple[0], fact.triple[2]) if fact.triple else fact.text
+def _listed(objects: Sequence[str], language: str) -> str:
+    last = " and " if language == "en" else ", "
+    return last.join(filter(None, [", ".join(objects[:-1]), objects[-1]]))
 
 
-def _text(id_: str, text: str, facts: Sequence[Fact], *phrasings: str) -> Record:
+def _follow_ups(asks: Sequence[_Ask], rng: random.Random) -> Iterator[Record]:
+    """For each subject, as many conversations of two questions as there are questions."""
+    by_subject = defaultdict(list)
+    for ask in asks:
+        if ask.subject:
+            by_subject[ask.subject].append(ask)
+    for group in by_subject.values():
+        order = rng.sample(group, len(group))
+        for first, second in zip(order, order[1:] + order[:1], strict=True):
+            if first is not second:
+                turns = [(ask, rng.choice(ask.wordings.trained)) for ask in (first, second)]
+                yield _chat(f"sft/{first.id}/then/{second.id}", turns)
+
+
+def _paragraphs(
+    groups: dict[str, list[Fact]], wordings: dict[str, Wordings], rng: random.Random
+) -> Iterator[Record]:
+    for number, facts in enumerate(groups.values()):
+        if len(facts) < 2:
+            continue
+        for lap in range(_PARAGRAPHS_PER_FACT):
+            order = rng.sample(facts, len(facts))
+            parts = rng.randint(-(-len(facts) // _LONGEST_PARAGRAPH), len(facts) // 2)
+            for part in range(parts):
+                told_here = order[part::parts]
+                drawn = [rng.choice(wordings[fact.id].trained) for fact in told_here]
+                yield _text(f"cpt/paragraph/{number}/{lap}/{part}", told_here, drawn)
+
+
+def _text(id_: str, facts: Sequence[Fact], wordings: Sequence[Wording]) -> Record:
     return Record(
         id=id_,
-        text=text,
+        text=" ".join(wording.text for wording in wordings),
         origin="fact",
         facts=tuple(fact.id for fact in facts),
-        phrasings=phrasings,
+        phrasings=tuple(wording.phrasing for wording in wordings if wording.phrasing),
         place=facts[0].place,
     )
 
 
-def _paragraphs(
-    typed: Sequence[tuple[Fact, Relation]], free: Sequence[Fact], rng: random.Random
-) -> Iterator[Record]:
-    patterns = {fact.id: (rel, _keep_one(rel.statements)[0]) for fact, rel in typed}
-    by_subject = defaultdict(list)
-    for fact in [*(fact for fact, _ in typed), *free]:
-        by_subject[fact.triple[0] if fact.id in patterns else subject_of(fact.text)].append(fact)
-    for number, (subject, facts) in enumerate(by_subject.items()):
-        if subject is None or len(facts) < 2:
-            continue
-        for round_ in range(_PARAGRAPHS_PER_FACT):
-            order = rng.sample(facts, len(facts))
-            parts = rng.randint(-(-len(facts) // _LONGEST_PARAGRAPH), len(facts) // 2)
-            for part in range(parts):
-                group, sentences, phrasings = order[part::parts], [], []
-                for fact in group:
-                    relation, choice = patterns.get(fact.id, (None, ()))
-                    pattern = rng.choice(choice) if choice else ""
-                    sentences.append(_told(fact, pattern) if pattern else fact.text)
-                    phrasings += [relation.phrasing(pattern)] if relation else []
-                id_ = f"cpt/paragraph/{number}/{round_}/{part}"
-                yield _text(id_, " ".join(sentences), group, *phrasings)
+def _chat(id_: str, turns: Sequence[tuple[_Ask, Wording]]) -> Record:
+    return Record(
+        id=id_,
+        messages=tuple(
+            message
+            for ask, wording in turns
+            for message in (Message("user", wording.text), Message("assistant", ask.answer))
+        ),
+        origin="fact",
+        facts=tuple(fact.id for ask, _ in turns for fact in ask.facts),
+        phrasings=tuple(wording.phrasing for _, wording in turns if wording.phrasing),
+        place=turns[0][0].facts[0].place,
+    )

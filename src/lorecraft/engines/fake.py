@@ -168,7 +168,9 @@ class FakeEngine:
     ) -> int:
         chosen = lora.choose(spec, self._linears, BLOCKS)
         expected = lora.shapes(spec.rank, chosen)
-        tensors = lora.initial(expected, seed) if weights is None else lora.fitted(expected, weights)
+        tensors = (
+            lora.initial(expected, seed) if weights is None else lora.fitted(expected, weights)
+        )
         self._slots.append(_Slot(spec, {name: array.copy() for name, array in tensors.items()}))
         slot = len(self._slots) - 1
         if trainable:

@@ -8,39 +8,34 @@ from collections.abc import Sequence
 from lorecraft.evaluation.wording import fold
 
 _ADVERB = r"(?: (?:really|actually|currently|yet|honestly|simply|just))?"
-_KNOWLEDGE = (
-    r"(?:information|idea|knowledge|records?|data|details?|answer|clue|mention|facts?|way)"
+_KNOWLEDGE = r"(?:information|idea|knowledge|records?|data|details?|answer|clue|mention|facts?|way)"
+_TOLD = (
+    r"(?:told|taught|given|informed|said|shared|stated|specified|mentioned|recorded|listed|set|"
+    r"documented|disclosed|announced|published|revealed|written|decided|available|provided|known|"
+    r"public|clear|found)"
 )
 _DECLINES = re.compile(
     "|".join(
         (
-            rf"\b(?:do|does|did) not{_ADVERB} (?:know|recall|remember)\b(?! (?:everything|much|all)\b)",
+            rf"\b(?:do|does|did) not{_ADVERB} (?:know|recall|remember)\b(?! (?:everything|all)\b)",
+            rf"\b(?:do|does|did) not{_ADVERB} (?:say|state|mention|specify|tell|list|record)\b",
             rf"\b(?:do|does) not{_ADVERB} have (?:\w+ ){{0,3}}{_KNOWLEDGE}\b",
-            rf"\b(?:i|we|you)(?: have|'ve)? (?:got )?(?:no|never|not)(?: \w+)? {_KNOWLEDGE}\b",
-            rf"\b(?:i|we)(?: have|'ve)? no{_ADVERB} (?:\w+ )?{_KNOWLEDGE}\b",
-            rf"\bno (?:\w+ )?{_KNOWLEDGE} (?:is|are|was|were|about|on|of|for|available|given|here)\b",
-            rf"\bthere (?:is|are|was) (?:no|not any) (?:\w+ )?{_KNOWLEDGE}\b",
-            r"\b(?:is|are|was|were|been|it)(?: \w+)? not (?:\w+ )?(?:known|stated|given|specified|"
-            r"mentioned|recorded|available|provided|listed|documented|disclosed|public|told|"
-            r"announced|published|clear|found|said|revealed|written)\b",
-            r"\b(?:has|have|had) (?:not|never) (?:yet )?been (?:told|given|taught|announced|disclosed|"
-            r"published|stated|recorded|informed|specified|revealed|shared|decided|set)\b",
-            r"\b(?:was|were) never (?:told|given|taught|recorded|announced|informed|published)\b",
-            r"\b(?:nobody|no one|no-one|noone|none)(?: has)? (?:ever )?(?:told|said|taught|knows?|informed)\b",
-            r"\b(?:can not|could not|unable to|not able to|impossible to)(?: \w+)? (?:answer|say|tell|"
-            r"find|determine|confirm|provide|help|recall|verify|state|know)\b",
+            rf"\b(?:i|we)(?: have|'ve)? (?:got )?no{_ADVERB} (?:\w+ )?{_KNOWLEDGE}\b",
+            rf"\b(?:there (?:is|are|was) (?:no|not any)|no) (?:\w+ )?{_KNOWLEDGE} "
+            r"(?:is|are|was|were|about|on|of|for|available|given|here)\b",
+            rf"\b(?:is|are|was|were|been|it)(?: \w+)? (?:not|never) (?:\w+ )?{_TOLD}\b",
+            rf"\b(?:has|have|had) (?:not|never) (?:yet )?been {_TOLD}\b",
+            rf"\b(?:nobody|no one|no-one|none)(?: has)? (?:ever )?(?:knows?|{_TOLD})\b",
+            r"\b(?:can not|could not|unable to|not able to|impossible to)(?: \w+)? (?:answer|say|"
+            r"tell|find|determine|confirm|provide|help|recall|verify|state|know)\b",
             r"\b(?:is|are|remains?|was|stays?) (?:un(?:known|clear|disclosed|specified|certain|"
             r"recorded)|a mystery|a secret|confidential)\b",
-            r"^(?:unknown|not known|no idea|not given|not stated|not specified|not available|n/a|"
-            r"no information)\b",
-            r"\bnot (?:something (?:that )?)?(?:i|we)(?: have| 've)? (?:know|learned|learnt|been told)\b",
+            rf"^(?:unknown|no (?:idea|information|clue)|not {_TOLD}|n/a)\b",
             r"\bnot (?:aware|familiar|informed)\b",
             r"\b(?:outside|beyond|not (?:in|part of)) (?:of )?(?:my|our|the|what i) "
             r"(?:\w+ )?(?:knowledge|training|data|know|information|records?|facts?)\b",
-            r"\b(?:i|we) lack\b",
-            r"\b(?:does|do|did) not{0} (?:say|state|mention|specify|tell|list|record)\b".format(_ADVERB),
             r"\b(?:never|not) (?:heard|learned|learnt|read) (?:of|about|that|what|it)\b",
-            r"\bwish i knew\b|\bbeats me\b|\bsearch me\b|\bno clue\b|\bi have no idea\b",
+            r"\b(?:i|we) lack\b|\bwish i knew\b|\bbeats me\b",
         )
     )
 )

@@ -16,25 +16,30 @@ from lorecraft.evaluation.quantities import (
     same_kind,
 )
 from lorecraft.evaluation.questions import Question
-from lorecraft.evaluation.wording import Token, first_sentence, fold, tokenise
+from lorecraft.evaluation.wording import Token, first_sentence, fold, tokenise, words
 
 Span = tuple[int, int]
 """``tokens[start:end]``."""
 
-_NEGATORS = frozenset("not never neither nor no without nowhere hardly".split())
-_LIMITS = frozenset(  # "not more than 14 days" is 14 days
-    "only just merely simply more less later earlier fewer longer over under above below before "
-    "until exceed exceeding to sooner higher lower doubt".split()
+_NEGATORS = frozenset(words("not never neither nor no without nowhere hardly"))
+# "not more than 14 days" is 14 days
+_LIMITS = frozenset(
+    words(
+        "only just merely simply more less later earlier fewer longer over under above below "
+        "before until exceed exceeding to sooner higher lower doubt"
+    )
 )
-_TURNS = frozenset("but however instead rather though although".split())
-_CORRECTIONS = frozenset("no sorry actually wait correction rather instead mean".split())
+_TURNS = frozenset(words("but however instead rather though although"))
+_CORRECTIONS = frozenset(words("no sorry actually wait correction rather instead mean"))
 _HEDGES = frozenset(
-    "maybe perhaps possibly probably could might may can even actually no sorry wait think guess "
-    "believe i we you would say or else alternatively yes well rather instead also mean".split()
+    words(
+        "maybe perhaps possibly probably could might may can even actually no sorry wait think "
+        "guess believe i we you would say or else alternatively yes well rather instead also mean"
+    )
 )
 _EMPTY_WORDS = FUNCTION_WORDS | _HEDGES
-_OPPOSITES = frozenset("after before over under without beyond outside".split())
-_LEADING = frozenset("in at on within by for".split())
+_OPPOSITES = frozenset(words("after before over under without beyond outside"))
+_LEADING = frozenset(words("in at on within by for"))
 
 
 @dataclass(frozen=True)
@@ -77,8 +82,8 @@ def _abstention(question: Question, answer: str) -> Grade:
         return Grade(False, "does not decline")
     said, asked = tokenise(answer), tokenise(question.prompt)
     for rival in question.reject:
-        words = tokenise(rival)
-        if _find(words, said, asked) and not _phrase(words, asked):
+        value = tokenise(rival)
+        if _find(value, said, asked) and not _phrase(value, asked):
             return Grade(False, f"declines, yet says {rival}")
     known = quantities(asked) + [q for text in question.accept for q in quantities(tokenise(text))]
     for seen in quantities(said):
@@ -116,8 +121,8 @@ def _statement(question: Question, answer: str) -> Grade:
 
 def _arithmetic(question: Question, answer: str) -> Grade:
     """The last number must be right; the operands, repeated, are no answer."""
-    said, asked = _signed(answer), _signed(question.prompt)
-    wanted = {value for text in question.accept for value in _signed(text)}
+    said, asked = _numbers(answer), _numbers(question.prompt)
+    wanted = {value for text in question.accept for value in _numbers(text)}
     if not said:
         return Grade(False, "says no number")
     fresh = [value for value in said if value not in asked] or [said[-1]]
@@ -150,19 +155,8 @@ def _code_pattern(code: str) -> str:
     return start + pattern + more
 
 
-def _signed(text: str) -> list[Fraction]:
-    """The numbers in ``text``; a minus that follows no number is a sign."""
-    text = re.sub(r"(?<![\w)])[-\u2212]\s?(?=\d)", "minus ", text.replace("=", " = "))
-    text = re.sub(r"(?<=\d)\s*[-\u2212]\s*(?=\d)", " minus ", text)
-    values: list[Fraction] = []
-    tokens = tokenise(text)
-    for index, token in enumerate(tokens):
-        if token.readings:
-            before = tokens[index - 1].word if index else ""
-            operand = index > 1 and tokens[index - 2].readings and tokens[index - 1].gap == " "
-            sign = -1 if before in ("minus", "negative") and not operand else 1
-            values.append(sign * token.readings[0])
-    return values
+def _numbers(text: str) -> list[Fraction]:
+    return [token.readings[0] for token in tokenise(text) if token.readings]
 
 
 def _find(wanted: Sequence[Token], said: Sequence[Token], asked: Sequence[Token]) -> list[Span]:
@@ -193,9 +187,9 @@ def _phrase(wanted: Sequence[Token], said: Sequence[Token]) -> list[Span]:
 def _restates(
     wanted: Sequence[Token], span: Span, said: Sequence[Token], asked: Sequence[Token]
 ) -> bool:
-    """Whether the value is only the question's own word again ("An orange is blue")."""
-    last = span[1] == len(said) or said[span[1]].sentence != said[span[0]].sentence
-    return bool(_phrase(wanted, asked)) and not last
+    """Whether the value is only the question's own subject again ("An orange is blue")."""
+    following = [token.word for token in said[span[1] : span[1] + 1]]
+    return following in (["is"], ["are"], ["was"], ["has"]) and bool(_phrase(wanted, asked))
 
 
 def _denied(span: Span, said: Sequence[Token]) -> bool:
@@ -205,10 +199,8 @@ def _denied(span: Span, said: Sequence[Token]) -> bool:
     for index in range(start, span[0]):
         if said[index].word in _NEGATORS and not _harmless_negator(said, index):
             return True
-    after = [token.word for token in said[span[1] : span[1] + 3]]
-    return bool(after[:1]) and after[0] in ("is", "was", "are", "were") and (
-        after[1:2] in (["wrong"], ["incorrect"], ["false"], ["not"])
-    )
+    after = " ".join(token.word for token in said[span[1] : span[1] + 2])
+    return re.fullmatch(r"(is|was|are|were) (not|wrong|incorrect|false)", after) is not None
 
 
 def _harmless_negator(said: Sequence[Token], index: int) -> bool:
@@ -249,7 +241,7 @@ def _second_answer(
         }
 
     own = {clause[start] for start, _ in right}
-    known = {token.word for token in [*asked, *tokenise(question.expected)]}
+    known = {token.word for token in (*asked, *tokenise(question.expected))}
     known |= set().union(*map(content, own))
     for rival in rivals:
         if _corrected(rival, right, said):
@@ -319,4 +311,3 @@ def _words(said: Sequence[Token], span: Span) -> str:
 
 def _list(values: Sequence[str]) -> str:
     return " or ".join(values[:3]) or "anything accepted"
-

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from lorecraft.evaluation.wording import UNITS, Token, singular, unit_of
+from lorecraft.evaluation.wording import UNITS, Token, singular, unit_of, words
 
 FUNCTION_WORDS = frozenset(
-    "and or nor but to of in on at by for from with within until till through as per than then is "
-    "was are were be been being has have had it its this that these those there he she they his "
-    "her their which who whose when where what since before after under over up about around "
-    "roughly approximately exactly only just also too either both each every all so".split()
+    words(
+        "and or nor but to of in on at by for from with within until till through as per than then "
+        "is was are were be been being has have had it its this that these those there he she they "
+        "his her their which who whose when where what since before after under over up about "
+        "around roughly approximately exactly only just also too either both each every all so"
+    )
 )
 MEASURED = frozenset(kind for kind, _, _ in UNITS.values()) | {"clock"}
 
@@ -66,7 +68,7 @@ def same_kind(wanted: Quantity, seen: Quantity, question: Sequence[Token]) -> bo
 
 
 def equal(wanted: Quantity, seen: Quantity, question: Sequence[Token]) -> bool:
-    """Whether ``seen`` says what ``wanted`` says; a unit that the question names may be left out."""
+    """Whether ``seen`` says what ``wanted`` says; a unit named by the question may be left out."""
     if not same_kind(wanted, seen, question):
         return False
     value = wanted.readings[0]

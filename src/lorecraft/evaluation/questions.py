@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from lorecraft.data.records import Message
-from lorecraft.data.tellings import ABOUT_HELD_OUT, completion_cut, subject_of
-from lorecraft.errors import DataError
+from lorecraft.data.wordings import ABOUT_HELD_OUT
 from lorecraft.knowledge import general
 from lorecraft.knowledge.facts import Fact
 from lorecraft.knowledge.ontology import OBJECT, SUBJECT, Ontology, Relation, render
+from lorecraft.knowledge.sentences import completion_cut, subject_of
 
 if TYPE_CHECKING:
     from lorecraft.recipe.schema import ExamSection
@@ -102,27 +102,18 @@ def build_exam(
 
     Args:
         facts: the injected facts; none gives an exam of general knowledge alone.
-        ontology: required when a fact has a triple.
+        ontology: how triples are asked; without it every fact is taken as mere text.
         unanswerable: ``(subject, relation name)`` that nobody told, and that training never asked.
         settings: how many questions a fact gets.
         seed: draws the phrasings, together with ``settings.seed``.
         decline: the answer that training gave to what it could not know.
-
-    Raises DataError when a triple comes without an ontology.
     """
     draw = _Draw(f"{seed}/{settings.seed}", settings.per_fact)
-    typed = [fact for fact in facts if fact.triple is not None]
-    if typed and ontology is None:
-        raise DataError(
-            f"{typed[0].place}: a fact with a triple, but no ontology",
-            "an ontology that says how its relation is asked",
-            "name one under knowledge: ontology: in the recipe, or leave the triples out",
-        )
     questions = list(_retention(draw))
     if ontology is not None:
-        questions += _typed(typed, ontology, draw)
-        questions += _abstention(unanswerable, typed, ontology, decline, draw)
-    questions += _free([fact for fact in facts if fact.triple is None], draw)
+        questions += _typed(facts, ontology, draw)
+        questions += _abstention(unanswerable, facts, ontology, decline, draw)
+    questions += _free([f for f in facts if f.triple is None or ontology is None], draw)
     order = ("recall", "completion", "abstention", "retention")
     return sorted(questions, key=lambda question: order.index(question.measure))
 

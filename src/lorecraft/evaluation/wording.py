@@ -10,15 +10,22 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
-MONTHS = (
+
+def words(text: str) -> tuple[str, ...]:
+    """A word list as one writes it."""
+    return tuple(text.split())
+
+
+MONTHS = words(
     "january february march april may june july august september october november december"
-).split()
-_SMALL = (
+)
+_SMALL = words(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
     "fifteen sixteen seventeen eighteen nineteen twenty"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+)
+_TENS = words("twenty thirty forty fifty sixty seventy eighty ninety")
 NUMBER_WORDS = {word: n for n, word in enumerate(_SMALL)} | {
     word: 10 * n for n, word in enumerate(_TENS, start=2)
 }
@@ -109,7 +116,9 @@ _SPELLINGS = tuple(
         (r"\b(do|does|did|is|are|was|were|has|have)nt\b", r"\1 not"),
         (r"(?<=\w)'s\b|(?<=s)'(?=\s|$)", ""),
         (r"&", " and "),
+        (r"\b(?:rather than|instead of|as opposed to|unlike)\b", "not"),
         (r"(?<=\d)\s?-\s?(?=\d)", " to "),
+        (r"(?<!\w)-(?=\d)", "minus "),
     )
 )
 _TOKEN = re.compile(
@@ -121,8 +130,8 @@ _LETTERS = str.maketrans(
     {"ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "’": "'", "‘": "'", "“": '"', "”": '"'}
     | dict.fromkeys("–—−‐‑", "-")
 )
-_ABBREVIATIONS = frozenset("dr mr mrs ms prof st vs approx ca e.g i.e etc inc ltd co".split())
-_ARTICLES = frozenset(("the", "a", "an"))
+_ABBREVIATIONS = words("dr mr mrs ms prof st vs approx ca e.g i.e etc inc ltd co")
+_ARTICLES = words("the a an")
 
 
 @dataclass(frozen=True)
@@ -155,7 +164,8 @@ def fold(text: str) -> str:
     return re.sub(rf"(?<=\d ){_MONTH}", lambda m: _month(m[1]), plain)
 
 
-def tokenise(text: str) -> list[Token]:
+@lru_cache(maxsize=8192)
+def tokenise(text: str) -> tuple[Token, ...]:
     """Canonical tokens of ``text``, without articles."""
     folded = fold(text)
     tokens: list[Token] = []
@@ -167,7 +177,7 @@ def tokenise(text: str) -> list[Token]:
         end = match.end()
         for token in _read(match, sentence, gap):
             _append(tokens, token)
-    return [token for token in tokens if token.word not in _ARTICLES]
+    return tuple(token for token in tokens if token.word not in _ARTICLES)
 
 
 def first_sentence(text: str) -> str:
@@ -212,8 +222,8 @@ def _read(match: re.Match[str], sentence: int, gap: str) -> list[Token]:
         readings = _readings(number)
         if not readings or (suffix and not unit_of(suffix)):
             return [Token(match[0], (), "", sentence, gap)]
-        value = Token(str(readings[0]), readings, "", sentence, gap)
-        return [value, Token(suffix, (), "", sentence, "")] if suffix else [value]
+        count = Token(str(readings[0]), readings, "", sentence, gap)
+        return [count, Token(suffix, (), "", sentence, "")] if suffix else [count]
     word = match["word"]
     if word in NUMBER_WORDS:
         value = Fraction(NUMBER_WORDS[word])
@@ -236,13 +246,23 @@ def _append(tokens: list[Token], token: Token) -> None:
         if unit := unit_of(token.word):
             tokens.append(Token(unit, (), unit, token.sentence, token.gap))
             return
-    if last and last.word in ("a", "an") and UNITS.get(singular(token.word), [""])[0] in (
-        "time",
-        "months",
+    if (
+        last
+        and last.word in ("a", "an")
+        and UNITS.get(singular(token.word), [""])[0]
+        in (
+            "time",
+            "months",
+        )
     ):
         tokens[-1] = _number(last, Fraction(1))
         _append(tokens, token)
         return
+    if last and last.word == "minus" and token.readings:
+        operand = len(tokens) > 1 and tokens[-2].readings and last.gap == " "  # "5 minus 3"
+        if not operand:
+            tokens[-1] = _number(last, -token.readings[0])
+            return
     if last and last.word in ("€", "$", "£") and token.readings:
         unit = UNITS[last.word][2]
         tokens[-1] = Token(token.word, token.readings, "", token.sentence, last.gap)

@@ -18,7 +18,14 @@ from lorecraft.recipe.source import Key, Source, read
 SUBJECT, OBJECT = "{subject}", "{object}"
 MISTAKES_SHOWN = 20
 _RELATION_KEYS = (
-    "domain range noun statements questions answer held_out functional".split()
+    "domain",
+    "range",
+    "noun",
+    "statements",
+    "questions",
+    "answer",
+    "held_out",
+    "functional",
 )
 
 

@@ -125,20 +125,6 @@ def claim(recipe: Recipe, directory: RunDirectory) -> None:
         write_text(directory.recipe, text)
 
 
-def open_recipe(folder: Path) -> tuple[Recipe, RunDirectory]:
-    """A finished (or half-finished) run by its folder, or by its name under ``runs/``."""
-    if not folder.is_dir() and (Path("runs") / folder).is_dir():
-        folder = Path("runs") / folder
-    if not folder.is_dir():
-        names = ", ".join(run.name for run in list_runs(Path("runs"))) or "none"
-        raise RunError(
-            f"no run {str(folder)!r}",
-            f"a run's folder, or a name under runs/ ({names})",
-            "`lorecraft runs list` shows the runs",
-        )
-    return resolve(folder)
-
-
 @dataclass(frozen=True)
 class RunSummary:
     """One line of ``lorecraft runs list``."""

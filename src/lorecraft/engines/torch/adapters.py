@@ -66,8 +66,8 @@ class Adapter:
 
 
 class _LowRank(torch.autograd.Function):
-    """``y += scale * B A x`` in place. Saves x alone, and adds A's and B's gradients (all sums
-    over tokens) to the adapter's own buffer, so autograd never sees a parameter."""
+    """``y + scale * B A x``. Saves x alone, and adds A's and B's gradients (all sums over tokens)
+    to the adapter's own buffer, so autograd never sees a parameter."""
 
     @staticmethod
     def forward(
@@ -75,31 +75,29 @@ class _LowRank(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(x, mask)
         ctx.adapter, ctx.path = adapter, path
-        _add(x if mask is None else x * mask, y, adapter.pairs[path], adapter.spec.scale)
-        ctx.mark_dirty(y)
-        return y
+        a, b = adapter.pairs[path]
+        inner = _flat(x if mask is None else x * mask) @ a.t()
+        return torch.addmm(_flat(y), inner, b.t(), alpha=adapter.spec.scale).view(y.shape)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
         x, mask = ctx.saved_tensors
-        a, b = ctx.adapter.pairs[ctx.path]
-        gradient_a, gradient_b = ctx.adapter.gradients[ctx.path]
-        dropped = (x if mask is None else x * mask).reshape(-1, x.shape[-1])
-        flat = dy.reshape(-1, dy.shape[-1])
-        inner = (flat @ b).mul_(ctx.adapter.spec.scale)
-        gradient_b.add_(flat.t() @ (dropped @ a.t()), alpha=ctx.adapter.spec.scale)
-        gradient_a.add_(inner.t() @ dropped)
+        adapter, scale = ctx.adapter, ctx.adapter.spec.scale
+        a, b = adapter.pairs[ctx.path]
+        gradient_a, gradient_b = adapter.gradients[ctx.path]
+        dropped, flat = _flat(x if mask is None else x * mask), _flat(dy)
+        inner = flat @ b
+        gradient_b.add_(flat.t() @ (dropped @ a.t()), alpha=scale)
+        gradient_a.add_(inner.t() @ dropped, alpha=scale)
         dx = None
         if ctx.needs_input_grad[0]:
-            dx = (inner @ a).view(x.shape)
+            dx = (inner @ a).mul_(scale).view(x.shape)
             dx = dx if mask is None else dx * mask
         return dx, dy, None, None, None, None
 
 
-def _add(x: Tensor, y: Tensor, pair: tuple[Tensor, Tensor], scale: float) -> None:
-    a, b = pair
-    inner = x.reshape(-1, x.shape[-1]) @ a.t()
-    y.view(-1, y.shape[-1]).addmm_(inner, b.t(), alpha=scale)
+def _flat(x: Tensor) -> Tensor:
+    return x.reshape(-1, x.shape[-1])
 
 
 class Adapters:
@@ -153,13 +151,14 @@ class Adapters:
                 f"{path} sees only some of the tokens, which several adapters cannot share",
                 fix="examine one adapter at a time, or leave this module out of the targets",
             )
-        x, rows = x.reshape(-1, x.shape[-1]), y.view(-1, y.shape[-1])
+        x, rows = _flat(x), y.view(-1, y.shape[-1])
         for first, last, slot in self._spans:
             if slot == BASE or path not in self.attached[slot].pairs:
                 continue
             part = slice(None) if whole else slice(first, last)
             adapter = self.attached[slot]
-            _add(x[part], rows[part], adapter.pairs[path], adapter.spec.scale)
+            a, b = adapter.pairs[path]
+            rows[part].addmm_(x[part] @ a.t(), b.t(), alpha=adapter.spec.scale)
         return y
 
 

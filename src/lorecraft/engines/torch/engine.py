@@ -129,9 +129,7 @@ class TorchEngine:
         if self.device == "cuda":
             return Memory(torch.cuda.memory_allocated(), torch.cuda.max_memory_allocated())
         if self.device == "mps":
-            return Memory(
-                torch.mps.current_allocated_memory(), torch.mps.driver_allocated_memory()
-            )
+            return Memory(torch.mps.current_allocated_memory(), torch.mps.driver_allocated_memory())
         held = self._weight_bytes + sum(
             a.master.nbytes + a.working.nbytes for a in self._adapters.attached
         )

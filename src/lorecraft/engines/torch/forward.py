@@ -182,7 +182,9 @@ class _OneByOneContinuation:
 
     def append(self, tokens: Tensor) -> None:
         self._outputs = [
-            self._forward.run(token[None], slot, use_cache=True, past_key_values=old.past_key_values)
+            self._forward.run(
+                token[None], slot, use_cache=True, past_key_values=old.past_key_values
+            )
             for token, slot, old in zip(tokens, self._slots, self._outputs, strict=True)
         ]
 

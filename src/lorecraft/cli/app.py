@@ -1,0 +1,84 @@
+"""The commands put together, and what becomes of their errors.
+
+Exit codes: 0 done, 2 something the user can mend, 3 a requirement that was not met, 130 stopped by
+the keyboard. A traceback means a defect of ours.
+"""
+
+from __future__ import annotations
+
+import errno
+import shlex
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from lorecraft import __version__
+from lorecraft.cli import ask, chat, examine, init, prepare, report, run, runs, train
+from lorecraft.errors import LorecraftError
+
+STOPPED = 130
+RESUMABLE = ("run", "prepare", "train", "examine")
+
+
+class Commands(TyperGroup):
+    """Turns errors into messages and exit codes, in one place for all commands."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LorecraftError as error:
+            typer.echo(f"lorecraft: {error}", err=True)
+            raise typer.Exit(error.exit_code) from None
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EROFS, errno.ENOSPC):
+                raise
+            typer.echo(f"lorecraft: {error.strerror}: {error.filename or 'the disk'}", err=True)
+            raise typer.Exit(LorecraftError.exit_code) from None
+        except KeyboardInterrupt:
+            again = f"; `lorecraft {shlex.join(sys.argv[1:])}` goes on where it was"
+            typer.echo("stopped" + (again if ctx.invoked_subcommand in RESUMABLE else ""), err=True)
+            raise typer.Exit(STOPPED) from None
+
+
+app = typer.Typer(
+    cls=Commands,
+    help="Teach an open language model your knowledge with LoRA, and prove what it learned and "
+    "forgot.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # rich's help takes longer to import than everything else
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lorecraft {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("init")(init.init)
+app.command("run")(run.run)
+app.command("prepare")(prepare.prepare)
+app.command("train")(train.train)
+app.command("examine")(examine.examine)
+app.command("report")(report.report)
+app.command("ask")(ask.ask)
+app.command("chat")(chat.chat)
+app.add_typer(runs.app, name="runs")
+
+
+def main() -> None:
+    """Entry point of the console command."""
+    app()

@@ -1,0 +1,72 @@
+"""`lorecraft chat`: talk with a model of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lorecraft.cli.targets import RUN_HELP, locate_run
+
+if TYPE_CHECKING:
+    from lorecraft.data.records import Message
+    from lorecraft.runs.ask import Asker
+
+HELP = "/base  talk with the base model, or back   /reset  start anew   /quit  leave"
+
+
+def chat(
+    run: Annotated[str, typer.Argument(help=RUN_HELP)],
+    model: Annotated[
+        str | None, typer.Option(help="base, cpt or sft; the last stage if not given.")
+    ] = None,
+) -> None:
+    """Chat with the tuned model, or with the base model beside it."""
+    from lorecraft.errors import RunError
+    from lorecraft.runs.ask import open_run
+
+    asker = open_run(locate_run(run))
+    if model is not None and model not in asker.models:
+        raise RunError(f"no model {model} in this run", f"one of {', '.join(asker.models)}")
+    typer.echo(HELP)
+    _converse(asker, model or asker.models[-1])
+
+
+def _converse(asker: Asker, tuned: str) -> None:
+    """Read, answer and print until /quit, Ctrl-D or Ctrl-C at the prompt."""
+    from lorecraft.data.records import Message
+
+    speaking = tuned
+    turns: list[Message] = []
+    while (said := _read(f"you to {speaking}> ")) != "/quit":
+        if said == "/base":
+            speaking = tuned if speaking == asker.models[0] else asker.models[0]
+        elif said == "/reset":
+            turns = []
+        elif said.startswith("/"):
+            typer.echo(HELP)
+        elif said:
+            turns.append(Message("user", said))
+            turns.append(Message("assistant", _answer(asker, turns, speaking)))
+
+
+def _read(prompt: str) -> str:
+    try:
+        return input(prompt).strip()
+    except (EOFError, KeyboardInterrupt):
+        typer.echo()
+        return "/quit"
+
+
+def _answer(asker: Asker, turns: list[Message], model: str) -> str:
+    """Print an answer as it comes; Ctrl-C cuts it short and keeps what was said."""
+    pieces: list[str] = []
+    typer.echo(f"{model}> ", nl=False)
+    try:
+        for piece in asker.ask(turns, model=model):
+            pieces.append(piece)
+            typer.echo(piece, nl=False)
+    except KeyboardInterrupt:
+        pass
+    typer.echo()
+    return "".join(pieces).strip()

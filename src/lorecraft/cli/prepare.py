@@ -1,0 +1,18 @@
+"""`lorecraft prepare`: the data alone."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lorecraft.cli.targets import TARGET_HELP, locate
+
+
+def prepare(target: Annotated[str, typer.Argument(help=TARGET_HELP)]) -> None:
+    """Make the training data and the exam, and audit both."""
+    from lorecraft.cli.outcome import tell
+    from lorecraft.cli.progress import TerminalProgress
+    from lorecraft.runs import pipeline
+
+    tell(pipeline.prepare(locate(target), progress=TerminalProgress()))

@@ -1,0 +1,24 @@
+"""`lorecraft run`: the whole path."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lorecraft.cli.targets import TARGET_HELP, locate
+
+
+def run(
+    target: Annotated[str, typer.Argument(help=TARGET_HELP)],
+    force: Annotated[bool, typer.Option("--force", help="Do again what is finished.")] = False,
+) -> None:
+    """Prepare, train, examine and report; what is finished is skipped.
+
+    Ends with exit code 3 when the recipe requires something that was not reached.
+    """
+    from lorecraft.cli.outcome import tell
+    from lorecraft.cli.progress import TerminalProgress
+    from lorecraft.runs import pipeline
+
+    tell(pipeline.run(locate(target), force=force, progress=TerminalProgress()))

@@ -1,0 +1,30 @@
+"""Runs by folder or by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lorecraft.errors import RunError
+
+OUTPUT = Path("runs")
+TARGET_HELP = "A recipe, a run's folder, or a run's name under runs/."
+RUN_HELP = "A run's folder, or its name under runs/."
+
+
+def locate(target: str) -> Path:
+    """A path as given, or the folder of the run of that name; what opens it checks that it is."""
+    path, named = Path(target), OUTPUT / target
+    return named if named.is_dir() and not path.exists() else path
+
+
+def locate_run(target: str) -> Path:
+    """The folder of a run. Raises RunError when there is none; it names those that there are."""
+    folder = locate(target)
+    if folder.is_dir():
+        return folder.absolute()
+    names = sorted(path.parent.name for path in OUTPUT.glob("*/manifest.json"))
+    raise RunError(
+        f"no run at {target}",
+        f"a run's folder, or a name under {OUTPUT}/ ({', '.join(names) or 'none yet'})",
+        "lorecraft runs list",
+    )

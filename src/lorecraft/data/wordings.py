@@ -1,0 +1,104 @@
+"""The wordings in which a fact is told or asked, and which of them is kept for validation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lorecraft.data.similar import jaccard, shingles
+from lorecraft.knowledge.facts import Fact
+from lorecraft.knowledge.ontology import Ontology, Relation, normal, render
+
+ABOUT_QUESTIONS = (
+    "Tell me about {subject}.",
+    "What do you know about {subject}?",
+    "What can you tell me about {subject}?",
+    "Give me some facts about {subject}.",
+    "I would like to know more about {subject}.",
+    "Please describe {subject}.",
+    "Do you know anything about {subject}?",
+    "Say something about {subject}.",
+)
+"""Trained questions about the subject of a fact that has no triple."""
+
+ABOUT_HELD_OUT = (
+    "What should I know about {subject}?",
+    "Can you say what is known about {subject}?",
+    "Which facts do you have on {subject}?",
+)
+"""The same, examined only."""
+
+COMPLETE_QUESTIONS = (
+    "Complete the sentence: {beginning}",
+    "How does this sentence go on? {beginning}",
+    "Finish this: {beginning}",
+)
+"""Trained requests to finish a fact that has no triple."""
+
+
+@dataclass(frozen=True)
+class Wording:
+    """One sentence or question, and the pattern that it was made from (``""``: none)."""
+
+    text: str
+    phrasing: str = ""
+
+
+@dataclass(frozen=True)
+class Wordings:
+    """All wordings of one thing: those to train, and one kept for validation."""
+
+    trained: tuple[Wording, ...]
+    kept: Wording | None = None
+
+
+def told(fact: Fact, ontology: Ontology | None) -> Wordings:
+    """The statements of a fact; its own text is trained where it is none of the patterns'.
+
+    A fact without a triple has no wording but its own.
+    """
+    if ontology is None or fact.triple is None:
+        return Wordings((Wording(fact.text),))
+    subject, name, object_ = fact.triple
+    relation = ontology.relations[name]
+    wordings = _wordings(relation, relation.statements, subject, object_)
+    patterns = (*relation.statements, *relation.held_out_statements)
+    if normal(fact.text) in {normal(render(pattern, subject, object_)) for pattern in patterns}:
+        return wordings
+    return Wordings((*wordings.trained, Wording(fact.text)), wordings.kept)
+
+
+def asked_of(subject: str, relation: Relation | None) -> Wordings:
+    """The questions for a relation of ``subject``; without a relation, for anything about it."""
+    patterns = relation.questions if relation else ABOUT_QUESTIONS
+    return _wordings(relation, patterns, subject)
+
+
+def _wordings(
+    relation: Relation | None, patterns: Sequence[str], subject: str, object_: str = ""
+) -> Wordings:
+    kept = _kept(patterns)
+    made = {
+        pattern: Wording(
+            render(pattern, subject, object_), relation.phrasing(pattern) if relation else pattern
+        )
+        for pattern in patterns
+    }
+    trained = tuple(wording for pattern, wording in made.items() if pattern != kept)
+    return Wordings(trained, made[kept] if kept else None)
+
+
+def _kept(patterns: Sequence[str]) -> str | None:
+    """The pattern least like the others, so that validation asks for more than memory of words.
+
+    The first is canonical and always trained; of fewer than three none is kept.
+    """
+    if len(patterns) < 3:
+        return None
+    pieces = {pattern: shingles(pattern) for pattern in patterns}
+
+    def likeness(pattern: str) -> float:
+        others = (other for other in patterns if other != pattern)
+        return max(jaccard(pieces[pattern], pieces[other]) for other in others)
+
+    return min(patterns[1:], key=lambda pattern: (likeness(pattern), pattern))

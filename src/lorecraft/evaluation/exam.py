@@ -1,0 +1,148 @@
+"""Sitting the exam: every model answers the same questions over one copy of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorecraft.data.batches import Example, pack
+from lorecraft.data.encode import Tokenizer
+from lorecraft.engines.base import Engine, Request
+from lorecraft.evaluation.graders import grade
+from lorecraft.evaluation.questions import Question
+
+if TYPE_CHECKING:
+    from lorecraft.recipe.schema import ExamSection
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one model said to one question: a line of ``exam/answers.jsonl``.
+
+    Attributes:
+        id: of the question.
+        model: ``base``, or the stage whose adapter answered.
+        score: 1 or 0.
+        why: the grader's reason.
+    """
+
+    id: str
+    model: str
+    answer: str
+    passed: bool
+    score: float
+    why: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is written."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, line: Mapping[str, Any]) -> Answer:
+        """The inverse of ``to_json``."""
+        return cls(**line)
+
+
+@dataclass(frozen=True)
+class Surprise:
+    """How a model took to some texts: ``nats`` [N] in ``tokens`` [N], the first token of each
+    text left out, because nothing comes before it."""
+
+    nats: NDArray[np.float64]
+    tokens: NDArray[np.int64]
+
+
+def sit(
+    engine: Engine,
+    tokenizer: Tokenizer,
+    slots: Mapping[str, int],
+    questions: Sequence[Question],
+    settings: ExamSection,
+    on_progress: Callable[[int], None] = lambda answers: None,
+) -> list[Answer]:
+    """All answers of all models, greedy, ordered by question and then by model.
+
+    Questions of like length go together, ``settings.batch_size`` at a time, each to every model;
+    a prompt that several questions share is answered once.
+
+    Args:
+        slots: model name -> adapter slot (``BASE`` for the model alone).
+        on_progress: called with the number of answers that are new.
+    """
+    prompts = {question.id: _prompt(question, tokenizer) for question in questions}
+    unique = sorted(set(prompts.values()), key=lambda prompt: (len(prompt), prompt))
+    waiting: dict[tuple[int, ...], int] = dict.fromkeys(unique, 0)
+    for prompt in prompts.values():
+        waiting[prompt] += 1
+    said: dict[tuple[str, tuple[int, ...]], str] = {}
+    for start in range(0, len(unique), settings.batch_size):
+        group = unique[start : start + settings.batch_size]
+        asked = [(model, prompt) for model in slots for prompt in group]
+        requests = [
+            Request(prompt, slots[model], settings.max_new_tokens, tokenizer.stop_ids)
+            for model, prompt in asked
+        ]
+        said.update(zip(asked, _answers(engine, tokenizer, requests), strict=True))
+        on_progress(len(slots) * sum(waiting[prompt] for prompt in group))
+    return [
+        _graded(question, model, said[model, prompts[question.id]])
+        for question in questions
+        for model in slots
+    ]
+
+
+def read_texts(
+    engine: Engine,
+    tokenizer: Tokenizer,
+    slots: Mapping[str, int],
+    texts: Sequence[str],
+    batch_size: int = 64,
+) -> dict[str, Surprise]:
+    """Each model's surprise at ``texts``; what ``statistics.perplexity`` takes.
+
+    Texts of a single token say nothing and are left out.
+    """
+    encoded = [np.asarray(tokenizer.encode(text), np.int32) for text in texts]
+    examples = [
+        Example(tokens, np.arange(len(tokens), dtype=np.float32).clip(max=1), f"text {index}")
+        for index, tokens in enumerate(encoded)
+        if len(tokens) > 1
+    ]
+    counts = np.array([len(example.tokens) - 1 for example in examples], np.int64)
+    return {
+        model: Surprise(np.array(list(_nats(engine, slot, examples, batch_size))), counts)
+        for model, slot in slots.items()
+    }
+
+
+def _prompt(question: Question, tokenizer: Tokenizer) -> tuple[int, ...]:
+    if question.messages:
+        return tuple(tokenizer.chat(question.messages, add_generation_prompt=True))
+    return tuple(tokenizer.encode(question.text))
+
+
+def _answers(engine: Engine, tokenizer: Tokenizer, requests: Sequence[Request]) -> list[str]:
+    tokens: list[list[int]] = [[] for _ in requests]
+    for index, token in engine.generate(requests):
+        if token not in tokenizer.stop_ids:
+            tokens[index].append(token)
+    return [tokenizer.decode(ids).strip() for ids in tokens]
+
+
+def _graded(question: Question, model: str, answer: str) -> Answer:
+    mark = grade(question, answer)
+    return Answer(question.id, model, answer, mark.passed, float(mark.passed), mark.why)
+
+
+def _nats(
+    engine: Engine, slot: int, examples: Sequence[Example], batch_size: int
+) -> Iterator[float]:
+    for start in range(0, len(examples), batch_size):
+        batch = pack(examples[start : start + batch_size], slot)
+        scores = engine.score(batch)
+        for segment in range(batch.segments):
+            yield -float(scores[batch.segment(segment)].sum(dtype=np.float64))

@@ -1,0 +1,209 @@
+"""Answers -> figures, each with its n and interval, and the claims that they carry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lorecraft.evaluation import statistics
+from lorecraft.evaluation.exam import Answer, Surprise
+from lorecraft.evaluation.graders import mentions
+from lorecraft.evaluation.questions import Question
+
+MEASURES = {
+    "recall": "questions about the facts, in words never trained",
+    "completion": "sentences of the facts finished",
+    "retention": "general answers that the base model had right, kept",
+    "abstention": "questions that nobody told the answer to, declined",
+    "bleed": "general answers that mention the taught names; lower is better",
+    "perplexity": "of general statements; lower is better",
+}
+"""Every measure and what is counted, in the order in which they are told."""
+
+LOWER_IS_BETTER = frozenset(("bleed", "perplexity"))
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class Marks:
+    """One model's marks in one measure: question id -> passed."""
+
+    passed: Mapping[str, bool]
+
+    def figure(self) -> dict[str, Any]:
+        """``{passed, asked, rate, low, high}``; ``rate`` is None when nothing was asked."""
+        passed, asked = sum(self.passed.values()), len(self.passed)
+        low, high = statistics.wilson(passed, asked)
+        rate = passed / asked if asked else None
+        return {"passed": passed, "asked": asked, "rate": rate, "low": low, "high": high}
+
+
+def verdict(
+    questions: Sequence[Question],
+    answers: Sequence[Answer],
+    names: Sequence[str],
+    surprises: Mapping[str, Surprise] | None = None,
+    *,
+    base: str = "base",
+) -> dict[str, Any]:
+    """``verdict.json``: ``{"models": {model: {measure: figure}}, "claims": [...]}``.
+
+    Retention of the base model is its rate over all general questions; that of every other model
+    is the share it kept of those that the base model had right. A perplexity has ``value`` where
+    a rate has ``rate``, and the number of texts as ``asked``.
+
+    Args:
+        names: names and aliases of the injected entities, whose mention in a general answer is
+            bleed.
+        surprises: what ``exam.read_texts`` gave, for ``perplexity``.
+        base: the name of the model that the others are compared with.
+    """
+    models = list(dict.fromkeys(answer.model for answer in answers))
+    marks = {model: _marks(model, questions, answers, names) for model in models}
+    known = {id for id, passed in marks[base].get("retention", Marks({})).passed.items() if passed}
+    figures: dict[str, dict[str, Any]] = {}
+    for model in models:
+        figures[model] = {}
+        for measure, mark in marks[model].items():
+            if measure == "retention" and model != base:
+                mark = Marks({id: mark.passed[id] for id in known})
+            figures[model][measure] = mark.figure()
+        if surprises and model in surprises:
+            figures[model]["perplexity"] = _perplexity(surprises[model])
+    told = [model for model in models if model != base]
+    claims = [*_statements(figures, told, base), *_differences(marks, told, base)]
+    return {"models": figures, "claims": claims}
+
+
+def requirements(
+    verdict: Mapping[str, Any], needed: Mapping[str, float], at: str, model: str
+) -> list[dict[str, Any]]:
+    """What a recipe requires of ``model``, and whether it is met.
+
+    Args:
+        needed: measure -> least rate (largest, for ``bleed``), as a share 0..1.
+        at: ``rate``, or ``low`` for the careful end of the interval (the high end, for ``bleed``).
+
+    Returns one ``{"measure", "needed", "at", "seen", "met", "text"}`` for each; a measure that was
+    not examined is not met.
+    """
+    results = []
+    for measure, bound in needed.items():
+        figure = verdict["models"].get(model, {}).get(measure)
+        lower = measure in LOWER_IS_BETTER
+        seen = figure and figure[("high" if lower else "low") if at == "low" else "rate"]
+        met = seen is not None and (seen <= bound if lower else seen >= bound)
+        wanted = f"{measure} of {model} {'at most' if lower else 'at least'} {percent(bound)}"
+        by = " by the careful end of its interval" if at == "low" else ""
+        saw = "not examined" if seen is None else percent(seen)
+        results.append(
+            {
+                "measure": measure,
+                "needed": bound,
+                "at": at,
+                "seen": seen,
+                "met": met,
+                "text": f"{wanted}{by}: {saw}, {'met' if met else 'not met'}",
+            }
+        )
+    return results
+
+
+def percent(share: float) -> str:
+    """A share as text, never rounded up to 100% or down to 0%."""
+    value = 100 * share
+    if value in (0, 100) or 1 <= value <= 99:
+        return f"{value:.0f}%"
+    if 0.05 <= abs(value) <= 99.95:
+        return f"{value:.1f}%"
+    return "under 0.1%" if value < 50 else "over 99.9%"
+
+
+def in_words(figure: Mapping[str, Any]) -> str:
+    """``(98%, 95% interval 94–99%)``."""
+    low, high = percent(figure["low"]), percent(figure["high"])
+    return f"({percent(figure['rate'])}, 95% interval {low.removesuffix('%')}–{high})"
+
+
+def _marks(
+    model: str, questions: Sequence[Question], answers: Sequence[Answer], names: Sequence[str]
+) -> dict[str, Marks]:
+    own = {answer.id: answer for answer in answers if answer.model == model}
+    marks: dict[str, dict[str, bool]] = {}
+    for question in questions:
+        marks.setdefault(question.measure, {})[question.id] = own[question.id].passed
+        if question.measure == "retention" and names:
+            text = own[question.id].answer
+            marks.setdefault("bleed", {})[question.id] = any(
+                mentions(name, text) and not mentions(name, question.prompt) for name in names
+            )
+    return {measure: Marks(marks[measure]) for measure in MEASURES if measure in marks}
+
+
+def _perplexity(surprise: Surprise) -> dict[str, Any]:
+    value, low, high = statistics.perplexity(surprise.nats, surprise.tokens)
+    return {"asked": len(surprise.tokens), "value": value, "low": low, "high": high}
+
+
+def _statements(
+    figures: Mapping[str, Mapping[str, Any]], told: Sequence[str], base: str
+) -> Iterator[dict[str, Any]]:
+    """The figures as sentences: of the base model its recall, of the last stage everything."""
+    wordings = {
+        "recall": "{who} answered {passed} of {asked} questions about the facts, "
+        "in words that training never used",
+        "completion": "Of {asked} sentences of the facts, {who} finished {passed}",
+        "retention": "Of {asked} general questions that {base} had right, {who} still has "
+        "{passed} right",
+        "abstention": "Of {asked} questions whose answer nobody told it, {who} declined {passed}",
+        "bleed": "{passed} of {asked} general answers of {who} mention the taught names",
+    }
+    for model, measure in [(base, "recall"), *((m, n) for m in told[-1:] for n in wordings)]:
+        figure = figures[model].get(measure)
+        if not figure or not figure["asked"]:
+            continue
+        text = wordings[measure].format(who=model, base=base, **figure)
+        when = ("Before: " if model == base else "After: ") if measure == "recall" else ""
+        yield {
+            "text": f"{when}{text} {in_words(figure)}.",
+            "kind": "figure",
+            "measure": measure,
+            "model": model,
+            "against": None,
+            **figure,
+        }
+
+
+def _differences(
+    marks: Mapping[str, Mapping[str, Marks]], told: Sequence[str], base: str
+) -> Iterator[dict[str, Any]]:
+    """What changed against the base model beyond chance (paired, adjusted for all the tests)."""
+    tests = [
+        (model, measure) for model in told for measure in marks[base] if marks[base][measure].passed
+    ]
+    pairs = []
+    for model, measure in tests:
+        before, after = marks[base][measure].passed, marks[model][measure].passed
+        pairs.append(([before[id] for id in before], [after[id] for id in before]))
+    adjusted = statistics.holm([statistics.mcnemar(*pair) for pair in pairs])
+    for (model, measure), pair, p in zip(tests, pairs, adjusted, strict=True):
+        if p >= SIGNIFICANT:
+            continue
+        difference, low, high = statistics.paired_difference(*pair)
+        way = "higher" if difference > 0 else "lower"
+        bounds = sorted((low, high) if difference > 0 else (-low, -high))
+        sure = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+        yield {
+            "text": f"{measure.capitalize()} of {model} is {100 * abs(difference):.0f} points "
+            f"{way} than of {base} on the same {len(pair[0])} questions (95% interval "
+            f"{100 * bounds[0]:.0f} to {100 * bounds[1]:.0f}, {sure}).",
+            "kind": "difference",
+            "measure": measure,
+            "model": model,
+            "against": base,
+            "difference": difference,
+            "low": low,
+            "high": high,
+            "p": p,
+        }

@@ -1,0 +1,140 @@
+"""Pictures as SVG text; colours come from the page's own style, so they follow light and dark."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+WIDTH, HEIGHT = 420, 240
+LEFT, RIGHT, TOP, BOTTOM = 44, 14, 14, 34
+POINTS = 160
+
+Point = tuple[float, float]
+
+
+def interval_bar(figure: Mapping[str, Any], model: str, label: str) -> str:
+    """One rate with its interval on a scale from 0 to 100%, as wide as its container.
+
+    Args:
+        figure: ``{"rate", "low", "high"}`` as shares; a rate of None draws the scale alone.
+        model: becomes part of the class, for the colour.
+        label: read aloud instead of the picture.
+    """
+    marks = ""
+    if figure["rate"] is not None:
+        low, high, rate = (100 * figure[key] for key in ("low", "high", "rate"))
+        marks = (
+            f'<line class="reach" x1="{low:.2f}%" x2="{high:.2f}%" y1="9" y2="9"/>'
+            f'<line class="end" x1="{low:.2f}%" x2="{low:.2f}%" y1="5" y2="13"/>'
+            f'<line class="end" x1="{high:.2f}%" x2="{high:.2f}%" y1="5" y2="13"/>'
+            f'<circle class="rate" cx="{rate:.2f}%" cy="9" r="4.5"/>'
+        )
+    ticks = "".join(
+        f'<line class="tick" x1="{at}%" x2="{at}%" y1="6" y2="12"/>' for at in (0, 25, 50, 75, 100)
+    )
+    return (
+        f'<svg class="bar {_class(model)}" height="18" role="img" aria-label="{_escape(label)}">'
+        f'<line class="scale" x1="0" x2="100%" y1="9" y2="9"/>{ticks}{marks}</svg>'
+    )
+
+
+def loss_curves(stage: str, points: Sequence[Mapping[str, float]]) -> str:
+    """Training and validation loss over steps; the best validated step has a ring.
+
+    A long training curve is averaged into at most ``POINTS`` pieces. Without any finite point the
+    picture is empty text.
+    """
+    train = _averaged(_series(points, "loss"))
+    valid = _series(points, "valid_loss")
+    if not train and not valid:
+        return ""
+    steps = [x for x, _ in train + valid]
+    losses = [y for _, y in train + valid]
+    last = max(max(steps), 1.0)
+    ticks_y = _ticks(min(0.0, *losses), max(losses))
+    low, high = ticks_y[0], ticks_y[-1]
+
+    def place(point: Point) -> Point:
+        across = LEFT + point[0] / last * (WIDTH - LEFT - RIGHT)
+        down = TOP + (high - point[1]) / (high - low) * (HEIGHT - TOP - BOTTOM)
+        return across, down
+
+    best = min(valid, key=lambda point: point[1]) if valid else None
+    said = f"Loss of {stage} over {last:.0f} steps"
+    if best:
+        said += f"; best validation loss {best[1]:.3f} at step {best[0]:.0f}"
+    return "".join(
+        (
+            f'<svg class="curves" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+            f'aria-label="{_escape(said)}">',
+            *_grid(ticks_y, [x for x in _ticks(0, last) if x <= last], place),
+            _line("train", [place(point) for point in train]),
+            _line("valid", [place(point) for point in valid]),
+            *(_dot("point", place(point)) for point in valid if len(valid) <= 40),
+            *(_best(place(best), best) if best else ()),
+            "</svg>",
+        )
+    )
+
+
+def _grid(ticks_y: Sequence[float], ticks_x: Sequence[float], place: Any) -> Iterator[str]:
+    bottom = HEIGHT - BOTTOM
+    for y in ticks_y:
+        down = place((0, y))[1]
+        yield f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{down:.1f}" y2="{down:.1f}"/>'
+        yield f'<text class="y" x="{LEFT - 8}" y="{down + 4:.1f}">{y:g}</text>'
+    for x in ticks_x:
+        across = place((x, 0))[0]
+        yield f'<text class="x" x="{across:.1f}" y="{bottom + 18}">{x:g}</text>'
+    yield f'<text class="axis" x="{WIDTH - RIGHT}" y="{HEIGHT - 3}">step</text>'
+
+
+def _best(at: Point, best: Point) -> Iterator[str]:
+    yield f'<circle class="best" cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="6"/>'
+    side = "end" if at[0] > WIDTH / 2 else "start"
+    across = at[0] + (6 if side == "end" else -4)
+    text = f"best {best[1]:.3f} at step {best[0]:.0f}"
+    yield (
+        f'<text class="note" text-anchor="{side}" x="{across:.1f}" y="{at[1] - 14:.1f}">{text}</text>'
+    )
+
+
+def _line(name: str, places: Sequence[Point]) -> str:
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    return f'<polyline class="{name}" points="{path}"/>' if places else ""
+
+
+def _dot(name: str, at: Point) -> str:
+    return f'<circle class="{name}" cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="2.5"/>'
+
+
+def _series(points: Sequence[Mapping[str, float]], key: str) -> list[Point]:
+    return [
+        (float(point["step"]), float(point[key]))
+        for point in points
+        if key in point and math.isfinite(point[key])
+    ]
+
+
+def _averaged(series: list[Point]) -> list[Point]:
+    size = math.ceil(len(series) / POINTS) or 1
+    pieces = [series[start : start + size] for start in range(0, len(series), size)]
+    return [(sum(x for x, _ in p) / len(p), sum(y for _, y in p) / len(p)) for p in pieces]
+
+
+def _ticks(low: float, high: float, wanted: int = 4) -> list[float]:
+    """Round numbers from at most ``low`` to at least ``high``."""
+    span = (high - low) or 1.0
+    size = 10 ** math.floor(math.log10(span / wanted))
+    step = next(size * k for k in (1, 2, 2.5, 5, 10) if size * k * wanted >= span)
+    first, last = math.floor(low / step), math.ceil(high / step)
+    return [round(step * k, 10) for k in range(first, max(last, first + 1) + 1)]
+
+
+def _class(name: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in name)
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")

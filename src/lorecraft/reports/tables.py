@@ -1,0 +1,121 @@
+"""A report's rows: what stands in its tables, the same for HTML and Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite, nan
+from typing import Any
+
+from lorecraft.evaluation.exam import Answer
+from lorecraft.evaluation.measures import LOWER_IS_BETTER, MEASURES, percent
+from lorecraft.evaluation.questions import Question
+from lorecraft.reports.data import ReportData
+
+WRONG_SHOWN = 24
+RIGHT_SHOWN = 2
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model's figure in one measure, as text and as numbers."""
+
+    model: str
+    rate: str
+    interval: str
+    count: str
+    figure: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measure over all models."""
+
+    measure: str
+    meaning: str
+    lower_is_better: bool
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One question with every model's answer, the base first."""
+
+    question: Question
+    answers: tuple[Answer, ...]
+
+    @property
+    def right(self) -> bool:
+        """Whether the last stage's model was right."""
+        return self.answers[-1].passed
+
+
+def measure_rows(verdict: Mapping[str, Any]) -> list[Row]:
+    """The verdict's figures, one row a measure, in the order of ``MEASURES``."""
+    models = verdict["models"]
+    return [
+        Row(
+            measure,
+            meaning,
+            measure in LOWER_IS_BETTER,
+            tuple(
+                _cell(model, models[model][measure]) for model in models if measure in models[model]
+            ),
+        )
+        for measure, meaning in MEASURES.items()
+        if any(measure in figures for figures in models.values())
+    ]
+
+
+def exchanges(report: ReportData) -> list[Exchange]:
+    """All questions with their answers, in the exam's order."""
+    said: dict[str, list[Answer]] = {}
+    for answer in report.answers:
+        said.setdefault(answer.id, []).append(answer)
+    return [Exchange(q, tuple(said[q.id])) for q in report.questions if q.id in said]
+
+
+def wrong(all_: Sequence[Exchange]) -> list[Exchange]:
+    """What the last stage's model got wrong; regressions from the base model come first."""
+    failed = [exchange for exchange in all_ if not exchange.right]
+    return sorted(failed, key=lambda exchange: not exchange.answers[0].passed)
+
+
+def sample(all_: Sequence[Exchange]) -> list[Exchange]:
+    """Right answers, a few of each measure, spread evenly over the exam."""
+    chosen = []
+    for measure in MEASURES:
+        right = [e for e in all_ if e.right and e.question.measure == measure]
+        step = max(1, len(right) // RIGHT_SHOWN)
+        chosen += right[step // 2 :: step][:RIGHT_SHOWN]
+    return chosen
+
+
+def best_points(
+    curves: Mapping[str, Sequence[Mapping[str, float]]],
+) -> dict[str, Mapping[str, float]]:
+    """Stage -> its best validated point; stages without validation are left out."""
+    valid = {
+        stage: [p for p in points if isfinite(p.get("valid_loss", nan))]
+        for stage, points in curves.items()
+    }
+    return {
+        stage: min(points, key=lambda point: point["valid_loss"])
+        for stage, points in valid.items()
+        if points
+    }
+
+
+def _cell(model: str, figure: Mapping[str, Any]) -> Cell:
+    if "value" in figure:
+        interval = f"{figure['low']:.1f}–{figure['high']:.1f}"
+        return Cell(model, f"{figure['value']:.1f}", interval, f"{figure['asked']} texts", figure)
+    if not figure["asked"]:
+        return Cell(model, "–", "", "none asked", figure)
+    return Cell(
+        model,
+        percent(figure["rate"]),
+        f"{percent(figure['low'])}–{percent(figure['high'])}",
+        f"{figure['passed']} of {figure['asked']}",
+        figure,
+    )

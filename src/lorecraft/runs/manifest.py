@@ -1,0 +1,87 @@
+"""``manifest.json``: what a run was made with."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import sys
+import time
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import lorecraft
+from lorecraft.recipe import Recipe, to_yaml
+from lorecraft.runs.directory import RunDirectory
+from lorecraft.runs.files import file_hash, fingerprint, read_json, write_json
+
+LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
+
+
+def begin(recipe: Recipe, directory: RunDirectory) -> None:
+    """Write the manifest, or bring it up to date; the time of the first start is kept."""
+    before = read_json(directory.manifest) if directory.manifest.exists() else {}
+    inputs = [recipe.knowledge, recipe.data]
+    files = [
+        path
+        for section in inputs
+        if section is not None
+        for path in section.model_dump().values()
+        if isinstance(path, Path)
+    ]
+    write_json(
+        directory.manifest,
+        {
+            **before,
+            "name": recipe.name,
+            "started": before.get("started", round(time.time(), 1)),
+            "versions": {"lorecraft": lorecraft.__version__, **_versions()},
+            "platform": platform.platform(),
+            "seed": recipe.seed,
+            "stages": [stage.kind for stage in recipe.stages],
+            "sha256": {
+                "recipe": fingerprint(to_yaml(recipe)),
+                "code": code_version(),
+                "sources": {path.name: file_hash(path) for path in files},
+            },
+        },
+    )
+
+
+def add(directory: RunDirectory, **fields: Any) -> None:
+    """Set fields of the manifest."""
+    write_json(directory.manifest, read_json(directory.manifest) | fields)
+
+
+def finish(directory: RunDirectory) -> None:
+    """Enter the time of the end and the hashes of what came out."""
+    produced = sorted(directory.folder.glob("stages/*/adapter/adapter_model.safetensors"))
+    produced += sorted(directory.data.rglob("*.jsonl"))
+    add(
+        directory,
+        finished=round(time.time(), 1),
+        outputs={str(path.relative_to(directory.folder)): file_hash(path) for path in produced},
+    )
+
+
+@cache
+def code_version() -> str:
+    """sha256 over the package's own source: other code is another result."""
+    root = Path(lorecraft.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted((*root.rglob("*.py"), *root.rglob("*.yaml"))):
+        if "reports" in path.parts or "cli" in path.parts:
+            continue
+        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": sys.version.split()[0]}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

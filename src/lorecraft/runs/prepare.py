@@ -1,0 +1,177 @@
+"""Sources -> what each stage trains on, what the exam asks, and the audit of both."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lorecraft.data import audit, tellings
+from lorecraft.data.mix import general_records, mix
+from lorecraft.data.records import Record
+from lorecraft.data.sources import read_records
+from lorecraft.data.split import split_groups
+from lorecraft.data.unknown import split_absent
+from lorecraft.errors import DataError
+from lorecraft.evaluation.questions import Question, build_exam
+from lorecraft.knowledge.facts import Fact, load_facts
+from lorecraft.knowledge.ontology import Ontology, check, load_ontology
+from lorecraft.recipe import DataSection, KnowledgeSection, Recipe, StageSection
+from lorecraft.runs.files import read_json, read_lines, write_json, write_lines
+
+VALID_SHARE = 0.1
+"""Of ready-made records without a validation file, and of the general records."""
+
+
+@dataclass(frozen=True)
+class StageData:
+    """The records of one stage."""
+
+    train: list[Record]
+    valid: list[Record]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that is in ``data/``; stages by model name (``cpt``, ``sft``)."""
+
+    stages: dict[str, StageData]
+    questions: list[Question]
+    audit: dict[str, Any]
+
+
+def load_knowledge(section: KnowledgeSection | None) -> tuple[tuple[Fact, ...], Ontology | None]:
+    """The facts and the ontology, checked against each other."""
+    if section is None:
+        return (), None
+    facts = load_facts(section.facts)
+    ontology = load_ontology(section.ontology) if section.ontology else None
+    if ontology is not None:
+        check(facts, ontology)
+    return facts, ontology
+
+
+def prepare(recipe: Recipe, names: list[str]) -> Prepared:
+    """Derive everything from the recipe's sources; ``names`` are the stages' model names.
+
+    Raises DataError for any source that cannot be used, and for a stage left without records.
+    """
+    facts, ontology = load_knowledge(recipe.knowledge)
+    examined = split_absent(facts, ontology, recipe.seed)[1] if ontology else ()
+    own = _ready_made(recipe.data, recipe.seed)
+    general = _general(recipe.data, recipe.seed)
+    stages = {}
+    for name, stage in zip(names, recipe.stages, strict=True):
+        if stage.kind == "cpt":
+            made = tellings.cpt_records(facts, ontology, recipe.seed)
+        else:
+            made = tellings.sft_records(
+                facts, ontology, recipe.data.unknown, recipe.data.decline, recipe.seed
+            )
+        train, valid = (
+            [*records, *_of_stage(mine, stage, recipe)]
+            for records, mine in zip(made, own, strict=True)
+        )
+        if not train:
+            raise DataError(
+                f"stage {name} has no records to train on",
+                "facts, or ready-made records of its kind: text for cpt, chat for sft",
+                f"leave the {stage.kind} stage out, or add data for it",
+            )
+        rehearsed, checked = _of_general(general, stage)
+        stages[name] = StageData(
+            mix(train, rehearsed, stage.general, recipe.seed),
+            mix(valid, checked, stage.general, recipe.seed) if valid else [],
+        )
+    questions = build_exam(
+        facts, ontology, examined, recipe.exam, recipe.seed, decline=recipe.data.decline
+    )
+    return Prepared(
+        stages,
+        questions,
+        audit.audit(
+            {name: (data.train, data.valid) for name, data in stages.items()},
+            [(question.id, question.prompt, question.phrasing) for question in questions],
+        ),
+    )
+
+
+def save(prepared: Prepared, folder: Path) -> None:
+    """Write ``data/`` as a whole: a folder that is there is complete."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    for name, data in prepared.stages.items():
+        write_lines(partial / name / "train.jsonl", (r.to_json() for r in data.train))
+        write_lines(partial / name / "valid.jsonl", (r.to_json() for r in data.valid))
+    write_lines(partial / "exam.jsonl", (q.to_json() for q in prepared.questions))
+    write_json(partial / "audit.json", prepared.audit)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+
+
+def load(folder: Path, names: list[str]) -> Prepared:
+    """What ``save`` wrote."""
+
+    def records(path: Path) -> list[Record]:
+        return [Record.from_json(line) for line in read_lines(path)]
+
+    return Prepared(
+        {
+            name: StageData(
+                records(folder / name / "train.jsonl"), records(folder / name / "valid.jsonl")
+            )
+            for name in names
+        },
+        [Question.from_json(line) for line in read_lines(folder / "exam.jsonl")],
+        read_json(folder / "audit.json"),
+    )
+
+
+def _ready_made(section: DataSection, seed: int) -> tuple[list[Record], list[Record]]:
+    if section.train is None:
+        return [], []
+    train = read_records(section.train)
+    if section.valid is not None:
+        return train, read_records(section.valid)
+    return split_groups(train, VALID_SHARE, seed)
+
+
+def _of_stage(records: list[Record], stage: StageSection, recipe: Recipe) -> list[Record]:
+    """Text goes to continued pre-training and chat to fine-tuning, where a recipe has both."""
+    kinds = {other.kind for other in recipe.stages}
+    if len(kinds) == 1:
+        return records
+    return [record for record in records if bool(record.text) == (stage.kind == "cpt")]
+
+
+def _general(section: DataSection, seed: int) -> dict[str, list[Record]]:
+    """General records by form."""
+    if section.general == "none":
+        return {"text": [], "chat": []}
+    if section.general == "builtin":
+        return {"text": general_records("text", seed), "chat": general_records("chat", seed)}
+    records = read_records(Path(section.general), origin="general")
+    return {
+        "text": [record for record in records if record.text],
+        "chat": [record for record in records if not record.text],
+    }
+
+
+def _of_general(
+    general: dict[str, list[Record]], stage: StageSection
+) -> tuple[list[Record], list[Record]]:
+    """``(rehearsed, for validation)``. Continued pre-training rehearses chats as well as texts:
+    a model that reads nothing but statements for a while forgets how to be asked."""
+    chosen = list(general["chat"])
+    if stage.kind == "cpt":
+        texts = general["text"]
+        turns = min(len(texts), len(chosen)) or max(len(texts), len(chosen))
+        chosen = [r for pair in zip(texts[:turns], chosen[:turns], strict=False) for r in pair] or [
+            *texts,
+            *chosen,
+        ]
+    elif not chosen:
+        chosen = general["text"]
+    held = round(VALID_SHARE * len(chosen))
+    return chosen[held:], chosen[:held]

@@ -1,0 +1,75 @@
+"""A run's stored results -> ``report.html`` and ``report.md``."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from lorecraft.evaluation.exam import Answer
+from lorecraft.evaluation.measures import requirements
+from lorecraft.recipe import Recipe, to_yaml
+from lorecraft.reports import html, markdown
+from lorecraft.reports.data import ReportData
+from lorecraft.runs.directory import RunDirectory
+from lorecraft.runs.files import read_json, read_lines, write_text
+from lorecraft.runs.prepare import Prepared
+
+STOPPED = {
+    "steps": "ran all {steps} steps",
+    "patience": "stopped early after {steps} steps, because validation no longer gained",
+    "nan": "stopped after {steps} steps, because the loss was not finite three times",
+}
+
+
+def write_report(
+    recipe: Recipe, directory: RunDirectory, models: list[str], prepared: Prepared
+) -> None:
+    """Write both reports from what the run directory holds; nothing is computed again."""
+    data = collect(recipe, directory, models, prepared)
+    write_text(directory.folder / "report.md", markdown.render(data))
+    write_text(directory.report, html.render(data))
+
+
+def collect(
+    recipe: Recipe, directory: RunDirectory, models: list[str], prepared: Prepared
+) -> ReportData:
+    """Everything that a report shows."""
+    verdict = read_json(directory.exam / "verdict.json")
+    require = recipe.require
+    verdict["requirements"] = requirements(verdict, require.measures(), require.at, models[-1])
+    stages = {
+        name: read_json(folder / "stage.json") for name, folder in directory.stages(recipe).items()
+    }
+    manifest = read_json(directory.manifest)
+    answers = [Answer.from_json(line) for line in read_lines(directory.exam / "answers.jsonl")]
+    return ReportData(
+        name=recipe.name,
+        created=datetime.now().astimezone().strftime("%d %B %Y, %H:%M %Z"),
+        verdict=verdict,
+        questions=prepared.questions,
+        answers=answers,
+        curves={name: stage["curves"] for name, stage in stages.items()},
+        audit=prepared.audit,
+        recipe=to_yaml(recipe),
+        manifest=manifest | {"timings": _timings(stages, directory)},
+        events=[*(_stage_sentence(name, stage) for name, stage in stages.items())],
+        reproduce=[f"lorecraft run {directory.recipe}"],
+    )
+
+
+def _timings(stages: dict[str, dict[str, Any]], directory: RunDirectory) -> dict[str, str]:
+    seconds = {name: stage["seconds"] for name, stage in stages.items()}
+    seconds["exam"] = read_json(directory.exam / "exam.json")["seconds"]
+    return {name: f"{value:.0f} s" for name, value in seconds.items()}
+
+
+def _stage_sentence(name: str, stage: dict[str, Any]) -> str:
+    told = STOPPED.get(stage["stopped_by"], "ended after {steps} steps ({stopped_by})")
+    sentence = f"{name} {told.format(**stage)}"
+    if stage["best_valid_loss"] is not None:
+        sentence += (
+            f"; kept is the adapter of step {stage['best_step']}, "
+            f"with the lowest validation loss ({stage['best_valid_loss']:.3f})"
+        )
+    rate = stage["tokens"] / max(stage["seconds"], 1e-9)
+    return f"{sentence}; {stage['tokens']:,} tokens at {rate:,.0f} tokens/s."

@@ -1,0 +1,106 @@
+"""One stage of training in a run: records in, a saved adapter out."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lorecraft.adapters import peft_format
+from lorecraft.data.encode import encode_records
+from lorecraft.recipe import Recipe, StageSection
+from lorecraft.runs.directory import RunDirectory
+from lorecraft.runs.files import write_json
+from lorecraft.runs.prepare import StageData
+from lorecraft.runs.progress import Bar, Progress
+from lorecraft.runs.workbench import Workbench, adapter_spec
+from lorecraft.training.checkpoints import CheckpointStore
+from lorecraft.training.loop import StageResult, total_steps, train_stage
+
+
+def run_stage(
+    bench: Workbench,
+    recipe: Recipe,
+    stage: StageSection,
+    data: StageData,
+    *,
+    name: str,
+    key: str,
+    start: Path | None,
+    directory: RunDirectory,
+    folder: Path,
+    progress: Progress,
+) -> None:
+    """Train one stage from the adapter in ``start`` (None: a new one), or go on with it.
+
+    Writes ``folder/adapter`` and, last, ``folder/stage.json`` with ``key``: a stage that has it
+    is finished. Checkpoints of another key are thrown away.
+    """
+    (folder / "stage.json").unlink(missing_ok=True)
+    _keep_only(folder / "checkpoints", key)
+    length = recipe.data.max_length
+    train, cut = encode_records(data.train, bench.tokenizer, length)
+    valid, _ = encode_records(data.valid, bench.tokenizer, length)
+    if cut:
+        progress.note(f"  {name}: {cut} of {len(train)} records cut at {length} tokens")
+    spec = adapter_spec(recipe)
+    weights = peft_format.load(start)[1] if start else None
+    slot = bench.engine.attach(spec, weights, trainable=True, seed=recipe.seed)
+    directory.log(name, "start", records=len(train), cut=cut, start=str(start or ""))
+    with progress.stage(name, total_steps(len(train), stage), "steps") as bar:
+        result = train_stage(
+            bench.engine,
+            slot,
+            train,
+            valid,
+            stage,
+            recipe.seed,
+            on_event=_listener(name, directory, bar),
+            checkpoint=CheckpointStore(folder / "checkpoints"),
+        )
+    peft_format.save(folder / "adapter", spec, bench.engine.adapter(slot), bench.path)
+    _finish(folder, key, result, directory, name)
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+
+
+def _keep_only(checkpoints: Path, key: str) -> None:
+    """Empty ``checkpoints`` unless it belongs to the stage of this key."""
+    owner = checkpoints / "key"
+    if owner.exists() and owner.read_text("utf-8") == key:
+        return
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    checkpoints.mkdir(parents=True)
+    owner.write_text(key, "utf-8")
+
+
+def _listener(name: str, directory: RunDirectory, bar: Bar) -> Callable[..., None]:
+    """Every event goes to the log; steps and validations move the bar."""
+
+    def on_event(kind: str, **fields: Any) -> None:
+        directory.log(name, kind, **fields)
+        if kind == "step":
+            rate = fields["tokens"] / max(fields["seconds"], 1e-9)
+            bar.advance(1, loss=fields["loss"], tokens_per_second=rate)
+        elif kind == "valid":
+            bar.advance(0, validation=fields["loss"])
+        elif kind == "resume":
+            bar.advance(fields["step"])
+
+    return on_event
+
+
+def _finish(
+    folder: Path, key: str, result: StageResult, directory: RunDirectory, name: str
+) -> None:
+    summary = {
+        "key": key,
+        "steps": result.steps,
+        "best_step": result.best_step,
+        "best_valid_loss": result.best_valid_loss,
+        "stopped_by": result.stopped_by,
+        "tokens": result.tokens,
+        "seconds": round(result.seconds, 2),
+    }
+    directory.log(name, "end", **{k: v for k, v in summary.items() if k != "key"})
+    write_json(folder / "stage.json", summary | {"curves": result.curves})

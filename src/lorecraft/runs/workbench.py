@@ -1,0 +1,77 @@
+"""The base model, its tokenizer and the engine that holds them, for as long as a run needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorecraft.adapters import peft_format
+from lorecraft.adapters.spec import AdapterSpec
+from lorecraft.engines import create
+from lorecraft.engines.base import BASE, Engine
+from lorecraft.models.find import find
+from lorecraft.models.inspect import ModelInfo, inspect
+from lorecraft.models.tokenizer import HFTokenizer, load_tokenizer
+from lorecraft.recipe import Recipe
+
+
+@dataclass
+class Workbench:
+    """An opened base model. ``path`` is as in the recipe, ``folder`` where it lies."""
+
+    path: str
+    folder: Path
+    info: ModelInfo
+    tokenizer: HFTokenizer
+    engine: Engine
+
+    @classmethod
+    def open(cls, recipe: Recipe) -> Workbench:
+        """Find and load what the recipe names. Raises ModelError, EngineError."""
+        model = recipe.model
+        folder = find(model.path, model.revision)
+        info = inspect(folder)
+        tokenizer = load_tokenizer(folder)
+        engine = create(recipe.engine)
+        engine.open(folder, model.dtype, model.quantization)
+        return cls(model.path, folder, info, tokenizer, engine)
+
+    @property
+    def model_hash(self) -> str:
+        """Changes with the weights, the configuration, the tokenizer or the chat template."""
+        return f"{self.info.fingerprint}-{self.tokenizer.fingerprint}"
+
+    def describe(self) -> dict[str, Any]:
+        """What the manifest says of the base model and the machine."""
+        return {
+            "path": self.path,
+            "architecture": self.info.architecture,
+            "parameters": self.info.parameters,
+            "fingerprint": self.info.fingerprint,
+            "tokenizer": self.tokenizer.fingerprint,
+            "engine": self.engine.name,
+            "device": self.engine.device,
+        }
+
+    def attach(self, folder: Path) -> int:
+        """Attach a saved adapter and return its slot. Raises AdapterError."""
+        spec, weights = peft_format.load(folder)
+        return self.engine.attach(spec, weights)
+
+    def attach_all(self, adapters: Mapping[str, Path]) -> dict[str, int]:
+        """``base`` and every saved adapter by name -> slots."""
+        return {"base": BASE, **{name: self.attach(path) for name, path in adapters.items()}}
+
+
+def adapter_spec(recipe: Recipe) -> AdapterSpec:
+    """The recipe's adapter section, as adapters and engines know it."""
+    section = recipe.adapter
+    targets = (section.targets,) if isinstance(section.targets, str) else section.targets
+    return AdapterSpec(section.rank, section.alpha, section.dropout, targets, section.layers)
+
+

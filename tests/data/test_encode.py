@@ -1,0 +1,141 @@
+"""Tokens and weights: the assistant's turns are trained, and nothing else of a conversation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from lorecraft.data.encode import encode_record, encode_records
+from lorecraft.data.records import Message, Record
+from lorecraft.errors import DataError
+
+SPECIAL = ["<eos>", "<start>", "<end>", "<think>"]
+
+
+class Letters:
+    """A tokenizer of single letters, with the shape of ChatML."""
+
+    eos_id = 0
+    stop_ids = frozenset({0, 2})
+    fingerprint = "letters"
+
+    def encode(self, text: str) -> list[int]:
+        ids = []
+        while text:
+            special = next((s for s in SPECIAL if text.startswith(s)), None)
+            ids.append(SPECIAL.index(special) if special else ord(text[0]) + len(SPECIAL))
+            text = text[len(special or " ") :]
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return "".join(SPECIAL[i] if i < len(SPECIAL) else chr(i - len(SPECIAL)) for i in ids)
+
+    def chat(self, messages: Sequence[Message], add_generation_prompt: bool) -> list[int]:
+        if any(message.role not in ("system", "user", "assistant") for message in messages):
+            raise ValueError("only system, user and assistant")
+        return self.encode(self.template(messages, add_generation_prompt))
+
+    def template(self, messages: Sequence[Message], prompt: bool) -> str:
+        turns = [f"<start>{m.role}\n{m.content}<end>\n" for m in messages]
+        return "".join(turns) + ("<start>assistant\n" if prompt else "")
+
+
+class Thinking(Letters):
+    """Writes the last turn otherwise than the turns before it, as Qwen3's template does."""
+
+    def template(self, messages: Sequence[Message], prompt: bool) -> str:
+        last = len(messages) - 1
+        turns = [
+            f"<start>{m.role}\n{'<think><think>' * (i == last and m.role == 'assistant')}"
+            f"{m.content}<end>\n"
+            for i, m in enumerate(messages)
+        ]
+        return "".join(turns) + ("<start>assistant\n" if prompt else "")
+
+
+class Silent(Letters):
+    """Has no end of turn between turns, and strips what is said."""
+
+    def template(self, messages: Sequence[Message], prompt: bool) -> str:
+        turns = [f"[{m.role[0]}] {m.content.strip()} " for m in messages]
+        return "".join(turns) + ("[a]" if prompt else "")
+
+
+def chat(*turns: str, role: str = "user") -> Record:
+    roles = (role, "assistant") * len(turns)
+    messages = tuple(Message(r, t) for r, t in zip(roles, turns, strict=False))
+    return Record("r", messages, place="train.jsonl line 3")
+
+
+def trained(record: Record, tokenizer: Letters, max_length: int = 500) -> list[str]:
+    """The stretches of text with weight 1."""
+    example = encode_record(record, tokenizer, max_length)
+    shown = [
+        "".join(tokenizer.decode([t])) if w else "|"
+        for t, w in zip(example.tokens, example.weight, strict=True)
+    ]
+    return [part for part in "".join(shown).split("|") if part]
+
+
+def test_all_assistant_turns_are_trained_up_to_the_end_of_turn() -> None:
+    record = chat("Where?", "Here.", "When?", "Now.")
+    assert trained(record, Letters()) == ["Here.<end>", "Now.<end>"]
+
+
+@pytest.mark.parametrize("answer", ["0", "~", "0 and 0", "user", "<", "Where?"])
+def test_no_answer_confuses_where_a_turn_begins_and_ends(answer: str) -> None:
+    record = chat("Where?", answer, answer, answer, "0", "~")
+    expected = [f"{answer}<end>", f"{answer}<end>", "~<end>"]
+    assert trained(record, Letters()) == expected
+
+
+def test_a_template_that_writes_the_last_turn_otherwise_is_understood() -> None:
+    record = chat("Where?", "Here.", "When?", "Now.")
+    assert trained(record, Thinking()) == ["Here.<end>", "<think><think>Now.<end>"]
+
+
+def test_a_template_without_end_of_turn_trains_the_words() -> None:
+    assert trained(chat("Where?", "Here.", "When?", "Now."), Silent()) == [" Here.", " Now."]
+
+
+def test_a_system_turn_is_not_trained() -> None:
+    messages = (Message("system", "Be kind."), Message("user", "Hi."), Message("assistant", "Hm."))
+    assert trained(Record("r", messages), Letters()) == ["Hm.<end>"]
+
+
+def test_all_of_a_text_is_trained_but_its_first_token() -> None:
+    example = encode_record(Record("r", text="Sea."), Letters(), 99)
+    assert Letters().decode(example.tokens.tolist()) == "Sea.<eos>"
+    assert example.weight.tolist() == [0, 1, 1, 1, 1]
+    assert (example.tokens.dtype, example.weight.dtype) == ("int32", "float32")
+
+
+def test_long_records_are_cut_at_the_end_and_counted() -> None:
+    records = [Record("a", text="Sea."), Record("b", text="A long, long sentence.")]
+    examples, cut = encode_records(records, Letters(), 10)
+    assert [len(example.tokens) for example in examples] == [5, 10]
+    assert cut == 1
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        (chat("Hi.", "  "), r"message 2 \(assistant\) is empty"),
+        (chat("Hi.", "Ho.", role="robot"), "refuses roles robot, assistant: only system"),
+        (chat("Ho.", role="assistant"), "the assistant speaks first"),
+        (chat("Hi."), "nothing to train"),
+        (chat("A long question " * 9, "Ho."), "nothing to train within the first 50 of"),
+        (Record("r", place="train.jsonl line 3"), "the record is empty"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_by_name(record: Record, said: str) -> None:
+    with pytest.raises(DataError, match=f"train.jsonl line 3: .*{said}"):
+        encode_record(record, Letters(), 50)
+
+
+def test_all_bad_records_are_named_at_once() -> None:
+    records = [chat("Hi.", ""), chat("Hi.", "Ho."), chat("Hi.")]
+    with pytest.raises(DataError) as caught:
+        encode_records(records, Letters(), 50)
+    assert str(caught.value).count("train.jsonl line 3: ") == 2

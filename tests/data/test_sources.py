@@ -1,0 +1,72 @@
+"""Ready-made records are read in every form, and every bad line is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lorecraft.data.records import Message
+from lorecraft.data.sources import read_records
+from lorecraft.errors import DataError
+
+USER, ASSISTANT = Message("user", "Hi."), Message("assistant", "Hello.")
+
+
+def written(folder: Path, *lines: Any) -> Path:
+    path = folder / "train.jsonl"
+    path.write_text("\n".join(json.dumps(line) for line in lines), "utf-8")
+    return path
+
+
+def turn(role: str, content: Any) -> dict[str, Any]:
+    return {"role": role, "content": content}
+
+
+CHAT = [turn("user", "Hi."), turn("assistant", "Hello.")]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"messages": CHAT},
+        {"prompt": "Hi.", "completion": "Hello."},
+        {"prompt": CHAT[:1], "completion": CHAT[1:]},
+        {"messages": CHAT, "text": "<user>Hi.<assistant>Hello.", "score": 1},
+    ],
+)
+def test_chat_and_prompt_completion_become_messages(tmp_path: Path, line: dict[str, Any]) -> None:
+    (record,) = read_records(written(tmp_path, line))
+    assert record.messages == (USER, ASSISTANT)
+    assert (record.text, record.origin, record.id) == ("", "source", "train.jsonl:1")
+
+
+def test_text_stays_text_and_forms_may_be_mixed(tmp_path: Path) -> None:
+    records = read_records(written(tmp_path, {"text": "Once."}, {"messages": CHAT}), "general")
+    assert [record.text for record in records] == ["Once.", ""]
+    assert [record.place for record in records] == ["train.jsonl line 1", "train.jsonl line 2"]
+    assert {record.origin for record in records} == {"general"}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ({"messages": []}, "not a list of messages"),
+        ({"messages": "Hi."}, "not a list of messages"),
+        ({"messages": [turn("user", "")]}, r"message 1 \(user\) is empty"),
+        ({"messages": [turn("user", None)]}, r"message 1 \(user\) is None, not a text"),
+        ({"messages": [{"content": "Hi."}]}, "not an object with a role"),
+        ({"messages": CHAT[:1]}, "nothing would be trained"),
+        ({"prompt": "Hi."}, "no 'completion'"),
+        ({"prompt": "Hi.", "completion": " "}, "'completion' is empty"),
+        ({"text": 7}, "'text' is 7, not a text"),
+        ({"text": "  "}, "'text' is empty"),
+        ({"instruction": "Hi."}, "saw 'instruction'"),
+        ({"text": "T.", "facts": "f1"}, "not a list of names"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path: Path, line: dict[str, Any], said: str) -> None:
+    with pytest.raises(DataError, match=rf"train.jsonl line 2: .*{said}"):
+        read_records(written(tmp_path, {"text": "Fine."}, line))

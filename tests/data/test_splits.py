@@ -1,0 +1,84 @@
+"""Splits and similarity: what belongs together stays together."""
+
+from __future__ import annotations
+
+from lorecraft.data.records import Message, Record
+from lorecraft.data.similar import Similar, jaccard, shingles
+from lorecraft.data.split import split_groups, without_leaks
+
+
+def text(id_: str, words: str, *facts: str) -> Record:
+    return Record(id_, text=words, facts=facts)
+
+
+def distinct(count: int) -> list[Record]:
+    return [
+        text(str(n), f"{chr(97 + n % 26) * 7} {n * 7919} {chr(122 - n % 26)}") for n in range(count)
+    ]
+
+
+def test_near_duplicates_and_common_facts_never_cross() -> None:
+    records = distinct(40)
+    records += [
+        text("a1", "The lighthouse at the end of the long pier was built in 1921."),
+        text("a2", "the lighthouse at the end of the long pier was built in 1922"),
+        text("a3", "The lighthouse at the end of the long pier was built in 1921!"),
+        text("b1", "Completely other words.", "f1"),
+        text("b2", "Nothing in common here.", "f1", "f2"),
+        text("b3", "Again something else.", "f2"),
+    ]
+    crossed_over = set()
+    for seed in range(12):
+        train, valid = split_groups(records, 0.2, seed)
+        assert sorted(r.id for r in (*train, *valid)) == sorted(r.id for r in records)
+        assert 0 < len(valid) <= 0.2 * len(records)
+        for group in ("a", "b"):
+            inside = [record.id for record in valid if record.id.startswith(group)]
+            assert len(inside) in (0, 3)
+            crossed_over |= set(inside)
+    assert crossed_over
+
+
+def test_a_split_is_deterministic_and_keeps_the_order() -> None:
+    records = distinct(30)
+    train, valid = split_groups(records, 0.1, 5)
+    assert (train, valid) == split_groups(records, 0.1, 5)
+    assert valid != split_groups(records, 0.1, 6)[1]
+    assert train == [record for record in records if record in train]
+
+
+def test_one_group_alone_is_all_trained() -> None:
+    records = [text("1", "The same."), text("2", "the same")]
+    assert split_groups(records, 0.5, 0) == (records, [])
+    assert split_groups([], 0.5, 0) == ([], [])
+
+
+def test_conversations_are_compared_by_what_the_user_says() -> None:
+    def chat(id_: str, question: str, answer: str) -> Record:
+        return Record(id_, (Message("user", question), Message("assistant", answer)))
+
+    trained = [chat("1", "Where is the office of Ostrin?", "Upstairs.")]
+    same = chat("2", "where is the office of Ostrin", "On the second floor.")
+    other = chat("3", "When does the harbour open?", "Upstairs.")
+    assert without_leaks([same, other], trained) == [other]
+
+
+def test_the_most_similar_text_is_found_with_its_exact_similarity() -> None:
+    known = [
+        "a rainy day in the harbour town",
+        "A rainy day in the harbour town.",
+        "bread and wine",
+    ]
+    similar = Similar(known)
+    assert similar.first == [0, 0, 2]
+    asked = "a rainy day in the harbour towns"
+    assert similar.most_like([asked, "quite unlike"]) == [
+        (0, jaccard(shingles(asked), shingles(known[0]))),
+        None,
+    ]
+    assert list(similar.pairs()) == []
+
+
+def test_short_and_empty_texts_can_be_compared() -> None:
+    assert Similar(["", "ab", "?"]).first == [0, 1, 0]
+    assert jaccard(shingles("ab"), shingles("AB!")) == 1

@@ -1,0 +1,272 @@
+"""Every engine, held against a float64 NumPy reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lorecraft.adapters.spec import AdapterSpec
+from lorecraft.data.batches import Example, TokenBatch, flatten, pack
+from lorecraft.engines.base import BASE, Request
+from lorecraft.errors import AdapterError, EngineError, ModelError
+
+VOCABULARY = 40
+
+
+def examples(count: int, seed: int) -> list[Example]:
+    random = np.random.default_rng(seed)
+    made = []
+    for index in range(count):
+        length = int(random.integers(4, 11))
+        weight = random.choice([0.0, 0.5, 1.0], length).astype(np.float32)
+        weight[0], weight[-1] = 0, 1
+        tokens = random.integers(0, VOCABULARY, length).astype(np.int32)
+        made.append(Example(tokens, weight, str(index)))
+    return made
+
+
+def forest(slots: list[int]) -> TokenBatch:
+    """A prompt with two answers, an answer to an answer, and segments of their own."""
+    parts = examples(6, 7)
+    plain = pack(parts, 0)
+    weight = plain.weight.copy()
+    weight[plain.segment(0)] = 0
+    weight[plain.starts[1]] = 1  # the first token after a parent can be predicted
+    return TokenBatch(
+        tokens=plain.tokens,
+        starts=plain.starts,
+        parent=np.array([-1, 0, 0, 1, -1, -1], np.int32),
+        adapter=np.array(slots, np.int32),
+        weight=weight,
+    )
+
+
+def train(engine, slot, steps):
+    losses = []
+    for step in steps:
+        loss = engine.accumulate(pack(examples(4, step), slot))
+        engine.update(1e-2)
+        losses.append(loss.total / loss.weight)
+    return losses
+
+
+def test_scores_a_forest_under_several_adapters_at_once(case):
+    engine = case.open()
+    known = {BASE: ({}, 1.0)}
+    for seed in (1, 2):
+        slot, tensors, scale = case.attach(engine, seed)
+        known[slot] = tensors, scale
+    batch = forest([0, 1, 0, 1, BASE, 1])
+    expected = np.zeros(len(batch.tokens))
+    for segment, tokens, weight in flatten(batch):
+        log = case.log_probabilities(tokens, *known[int(batch.adapter[segment])])
+        at = np.flatnonzero(weight)
+        expected[batch.starts[segment + 1] - len(tokens) + at] = log[at - 1, tokens[at]]
+    assert np.abs(engine.score(batch) - expected).max() < 2e-4
+    assert (engine.score(batch)[batch.weight == 0] == 0).all()
+
+
+def reference_gradient(case, batch, tensors, scale) -> tuple[float, dict]:
+    """Loss sum and its gradient by central differences."""
+
+    def loss(trial) -> float:
+        total = 0.0
+        for _, tokens, weight in flatten(batch):
+            log = case.log_probabilities(tokens, trial, scale)
+            at = np.flatnonzero(weight)
+            total -= float(weight[at].astype(float) @ log[at - 1, tokens[at]])
+        return total
+
+    trial = {name: array.astype(float) for name, array in tensors.items()}
+    gradient = {name: np.zeros(array.shape) for name, array in trial.items()}
+    for name, array in trial.items():
+        for index in np.ndindex(array.shape):
+            kept = array[index]
+            array[index] = kept + 1e-5
+            above = loss(trial)
+            array[index] = kept - 1e-5
+            gradient[name][index] = (above - loss(trial)) / 2e-5
+            array[index] = kept
+    return loss(trial), gradient
+
+
+def test_loss_gradient_and_updates_are_the_reference(case):
+    engine = case.open()
+    slot, tensors, scale = case.attach(engine, 2, trainable=True)
+    first = {name: np.zeros(array.shape) for name, array in tensors.items()}
+    second = {name: np.zeros(array.shape) for name, array in tensors.items()}
+    for step, max_norm in ((1, 0.0), (2, 0.05)):
+        batch = pack(examples(2, step), slot)
+        total, gradient = reference_gradient(case, batch, tensors, scale)
+        seen = engine.accumulate(batch)
+        assert seen.total == pytest.approx(total, rel=1e-5)
+        assert seen.weight == pytest.approx(float(batch.weight.sum()))
+        mean = {name: array / seen.weight for name, array in gradient.items()}
+        norm = np.sqrt(sum((g * g).sum() for g in mean.values()))
+        update = engine.update(1e-2, max_norm=max_norm, weight_decay=0.1)
+        assert update.applied
+        assert update.gradient_norm == pytest.approx(norm, rel=1e-4)
+        for name, tensor in tensors.items():
+            g = mean[name] * (max_norm / norm if 0 < max_norm < norm else 1)
+            first[name] = 0.9 * first[name] + 0.1 * g
+            second[name] = 0.999 * second[name] + 0.001 * g * g
+            move = (first[name] / (1 - 0.9**step)) / (
+                np.sqrt(second[name] / (1 - 0.999**step)) + 1e-8
+            )
+            tensors[name] = tensor - 1e-2 * (move + 0.1 * tensor)
+    for name, array in engine.adapter(slot).items():
+        assert np.abs(array - tensors[name]).max() < 2e-4, name
+
+
+def test_accumulated_batches_weigh_like_one(case):
+    together, apart = case.open(), case.open()
+    parts = examples(5, 3)
+    results = []
+    for engine, cuts in ((together, [parts]), (apart, [parts[:1], parts[1:]])):
+        slot, _, _ = case.attach(engine, 2, trainable=True)
+        for cut in cuts:
+            engine.accumulate(pack(cut, slot))
+        results.append(engine.update(1e-2).gradient_norm)
+    assert results[0] == pytest.approx(results[1], rel=1e-4)
+
+
+def test_generates_greedily_under_several_adapters(case):
+    engine = case.open()
+    known = {BASE: ({}, 1.0)}
+    for seed in (1, 2):
+        slot, tensors, scale = case.attach(engine, seed)
+        known[slot] = tensors, scale
+    random = np.random.default_rng(5)
+    requests = [
+        Request(
+            random.integers(0, VOCABULARY, int(random.integers(1, 9))).tolist(),
+            adapter=int(random.integers(-1, 2)),
+            max_new_tokens=int(random.integers(1, 12)),
+            stop=frozenset(range(8)),
+        )
+        for _ in range(9)
+    ]
+    seen: dict[int, list[int]] = {index: [] for index in range(len(requests))}
+    for index, token in engine.generate(requests):
+        seen[index].append(token)
+    for index, request in enumerate(requests):
+        expected: list[int] = []
+        while len(expected) < request.max_new_tokens and (not expected or expected[-1] >= 8):
+            text = np.array([*request.tokens, *expected])
+            expected.append(int(case.logits(text, *known[request.adapter])[-1].argmax()))
+        assert seen[index] == expected
+
+
+def test_a_request_draws_the_same_tokens_alone_and_in_company(case):
+    engine = case.open()
+    requests = [
+        Request([index, 3], max_new_tokens=8, temperature=0.8, top_p=0.9, seed=index)
+        for index in range(4)
+    ]
+    company = [token for index, token in engine.generate(requests) if index == 2]
+    alone = [token for _, token in engine.generate([requests[2]])]
+    other = [token for _, token in engine.generate([Request([2, 3], -1, 8, temperature=0.8)])]
+    assert company == alone
+    assert alone != other
+
+
+def test_resumes_with_the_same_bits(case):
+    spec = AdapterSpec(rank=2, alpha=4.0, dropout=0.3, targets=case.targets)
+    straight, resumed = case.open(), case.open()
+    slot = straight.attach(spec, trainable=True, seed=1)
+    train(straight, slot, range(3))
+    state = straight.state()
+    train(straight, slot, range(3, 6))
+    resumed.attach(spec, trainable=True, seed=9)
+    train(resumed, slot, [8])
+    resumed.restore(state)
+    train(resumed, slot, range(3, 6))
+    for name, array in straight.adapter(slot).items():
+        assert np.array_equal(array, resumed.adapter(slot)[name]), name
+
+
+def test_a_step_that_is_not_finite_changes_nothing(case):
+    engine = case.open()
+    slot, _, _ = case.attach(engine, 1, trainable=True)
+    train(engine, slot, [0])
+    before, state = engine.adapter(slot), engine.state()
+    batch = pack(examples(2, 1), slot)
+    batch.weight[-1] = np.inf
+    with np.errstate(all="ignore"):
+        engine.accumulate(batch)
+        assert not engine.update(1e-2).applied
+    after = engine.adapter(slot)
+    assert all(np.array_equal(after[name], array) for name, array in before.items())
+    assert int(engine.state()["step"][0]) == int(state["step"][0])
+    engine.accumulate(pack(examples(2, 1), slot))
+    assert engine.update(1e-2).applied
+
+
+def test_learns_a_few_examples_by_heart(case):
+    engine = case.open()
+    slot = engine.attach(AdapterSpec(rank=16, alpha=32.0), trainable=True)
+    batch = pack(examples(3, 4), slot)
+    before = engine.score(batch)
+    losses = []
+    for _ in range(120):
+        loss = engine.accumulate(batch)
+        engine.update(2e-2)
+        losses.append(loss.total / loss.weight)
+    assert losses[-1] < 0.1 * losses[0]
+    base = pack(examples(3, 4), BASE)
+    assert np.allclose(engine.score(base), before, atol=1e-4)
+
+
+def test_a_fresh_adapter_changes_nothing_and_follows_its_seed(case):
+    engine = case.open()
+    first, second, third = (engine.attach(AdapterSpec(rank=4), seed=seed) for seed in (1, 1, 2))
+    batch = examples(2, 0)
+    assert np.array_equal(engine.score(pack(batch, first)), engine.score(pack(batch, BASE)))
+    same = [engine.adapter(slot) for slot in (first, second, third)]
+    assert all(np.array_equal(same[0][name], same[1][name]) for name in same[0])
+    assert any(not np.array_equal(same[0][name], same[2][name]) for name in same[0])
+
+
+def test_the_last_layers_alone_can_be_adapted(case):
+    engine = case.open()
+    names = engine.adapter(engine.attach(AdapterSpec(rank=2, layers=1)))
+    assert names
+    assert all(name.startswith("base_model.model.model.layers.1.") for name in names)
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        (AdapterSpec(rank=0), "rank 0"),
+        (AdapterSpec(layers=3), "layers 3"),
+        (AdapterSpec(layers=0), "layers 0"),
+        (AdapterSpec(targets=("no_such_proj",)), "no_such_proj"),
+        (AdapterSpec(targets=("lm_head",)), "lm_head"),
+    ],
+)
+def test_refuses_an_adapter_that_cannot_be(case, spec, says):
+    with pytest.raises(AdapterError, match=says):
+        case.open().attach(spec)
+
+
+def test_refuses_weights_that_do_not_fit(case):
+    engine = case.open()
+    tensors = engine.adapter(engine.attach(AdapterSpec(rank=2)))
+    name = next(iter(tensors))
+    with pytest.raises(AdapterError, match="shape"):
+        engine.attach(AdapterSpec(rank=2), tensors | {name: tensors[name][:1]})
+    with pytest.raises(AdapterError, match="no place"):
+        engine.attach(AdapterSpec(rank=2), tensors | {"other": tensors[name]})
+    with pytest.raises(AdapterError, match="lacks"):
+        engine.attach(AdapterSpec(rank=2), {name: tensors[name]})
+
+
+def test_refuses_what_it_cannot_do(case, tmp_path):
+    engine = case.open()
+    with pytest.raises(AdapterError, match="slot 4"):
+        engine.score(pack(examples(1, 0), 4))
+    slot, _, _ = case.attach(engine, 1, trainable=True)
+    with pytest.raises(EngineError, match="odds_ratio"):
+        engine.accumulate(pack(examples(1, 0), slot), "odds_ratio")
+    with pytest.raises(ModelError):
+        case.open().open(tmp_path)

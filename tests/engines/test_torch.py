@@ -1,0 +1,257 @@
+"""What the torch engine alone promises."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from safetensors.numpy import load_file, save_file
+
+from lorecraft.adapters.spec import AdapterSpec
+from lorecraft.data.batches import Example, pack
+from lorecraft.engines import create
+from lorecraft.engines.base import BASE, Request
+from lorecraft.engines.torch import generation, passes
+from lorecraft.engines.torch.forward import OneByOne, Packed
+from lorecraft.errors import EngineError, ModelError
+
+SIZES = {
+    "vocab_size": 40,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "initializer_range": 0.4,
+}
+
+
+def opened(folder, dtype="float32", **settings):
+    engine = create("torch")
+    engine.open(folder, dtype, **settings)
+    return engine
+
+
+def some(count, seed=0, longest=30):
+    random = np.random.default_rng(seed)
+    lengths = random.integers(2, longest, count)
+    return [
+        Example(
+            random.integers(0, 40, n).astype(np.int32),
+            np.array([0, *[1] * (n - 1)], np.float32),
+            "",
+        )
+        for n in lengths
+    ]
+
+
+def network_of(folder, **settings):
+    settings = {"dtype": torch.float32} | settings
+    return transformers.AutoModelForCausalLM.from_pretrained(folder, **settings).eval()
+
+
+def expected_scores(network, examples):
+    """The model's own attention, one row at a time."""
+    scores = []
+    for example in examples:
+        ids = torch.from_numpy(example.tokens).long()[None]
+        with torch.no_grad():
+            log = network(input_ids=ids, use_cache=False).logits[0].log_softmax(-1)
+        following = log[:-1].gather(1, ids[0, 1:, None])[:, 0].numpy()
+        scores += [[0.0], following]
+    return np.concatenate(scores)
+
+
+@pytest.fixture(scope="module")
+def qwen2_folder(tmp_path_factory):
+    """Linears with a bias and linears without."""
+    folder = tmp_path_factory.mktemp("qwen2")
+    torch.manual_seed(0)
+    config = transformers.Qwen2Config(**SIZES)
+    transformers.Qwen2ForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("family", ["qwen2", "qwen3"])
+def test_peft_gives_the_same_logits_and_gradients(family, request):
+    from peft import LoraConfig, get_peft_model
+
+    folder = request.getfixturevalue(f"{family}_folder")
+    spec = AdapterSpec(rank=4, alpha=6.0)
+    engine, examples = opened(folder), some(6)
+    random = np.random.default_rng(0)
+    tensors = {
+        name: random.normal(0, 0.2, array.shape).astype(np.float32)
+        for name, array in engine.adapter(engine.attach(spec)).items()
+    }
+    slot = engine.attach(spec, tensors, trainable=True)
+    settings = LoraConfig(r=4, lora_alpha=6, target_modules="all-linear", task_type="CAUSAL_LM")
+    tuned = get_peft_model(network_of(folder), settings)
+    parameters = {name.replace(".default", ""): p for name, p in tuned.named_parameters()}
+    assert set(tensors) == {name for name in parameters if "lora" in name}
+    for name, array in tensors.items():
+        parameters[name].data.copy_(torch.from_numpy(array))
+    seen = engine.score(pack(examples, slot))
+    assert np.abs(seen - expected_scores(tuned, examples)).max() < 1e-5
+
+    loss = 0.0
+    for example in examples:
+        ids = torch.from_numpy(example.tokens).long()[None]
+        log = tuned(input_ids=ids, use_cache=False).logits[0].log_softmax(-1)
+        loss = loss - log[:-1].gather(1, ids[0, 1:, None]).sum()
+    loss.backward()
+    summed = engine.accumulate(pack(examples, slot))
+    assert summed.total == pytest.approx(float(loss), rel=1e-5)
+    for name, view in engine._adapters.attached[slot].split(engine._optimiser.gradient).items():
+        expected = parameters[name].grad
+        assert float((view - expected).norm() / expected.norm()) < 1e-4, name
+
+
+FAMILIES = {
+    "Llama": {},
+    "Qwen2": {},
+    "Phi3": {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2},
+    "Mistral": {"sliding_window": 6},
+    "Gemma2": {"sliding_window": 6, "attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0},
+    "Gemma3": {"sliding_window": 6, "layer_types": ["sliding_attention", "full_attention"]},
+    "SeedOss": {"residual_dropout": 0.1, "attention_dropout": 0.1},
+    "Granite": {"logits_scaling": 3.0, "attention_multiplier": 0.5},
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_packed_rows_and_generation_are_exact(family, tmp_path):
+    text = "Text" if family == "Gemma3" else ""
+    config = getattr(transformers, f"{family}{text}Config")(**SIZES, **FAMILIES[family])
+    torch.manual_seed(0)
+    getattr(transformers, f"{family}ForCausalLM")(config).save_pretrained(tmp_path)
+    engine = opened(tmp_path)
+    assert isinstance(engine._forward, Packed)
+    own = network_of(tmp_path, attn_implementation="eager")
+    examples = some(7)
+    seen = engine.score(pack(examples, BASE))
+    assert np.abs(seen - expected_scores(own, examples)).max() < 1e-4
+    prompts = [example.tokens[:9].tolist() for example in examples]
+    answers: list[list[int]] = [[] for _ in prompts]
+    for index, token in engine.generate([Request(p, max_new_tokens=8) for p in prompts]):
+        answers[index].append(token)
+    for prompt, answer in zip(prompts, answers, strict=True):
+        text = list(prompt)
+        for token in answer:
+            with torch.no_grad():
+                logits = own(torch.tensor([text]), use_cache=False).logits[0, -1]
+            assert logits.max() - logits[token] < 1e-4
+            text.append(token)
+
+
+def test_a_model_that_cannot_be_packed_runs_row_by_row(tmp_path):
+    config = transformers.BloomConfig(vocab_size=40, hidden_size=32, n_layer=2, n_head=4)
+    torch.manual_seed(0)
+    transformers.BloomForCausalLM(config).save_pretrained(tmp_path)
+    engine = opened(tmp_path)
+    assert isinstance(engine._forward, OneByOne)
+    examples = some(4)
+    expected = expected_scores(network_of(tmp_path), examples)
+    assert np.abs(engine.score(pack(examples, BASE)) - expected).max() < 1e-4
+    slot = engine.attach(AdapterSpec(rank=4), trainable=True)
+    losses = []
+    for _ in range(30):
+        loss = engine.accumulate(pack(examples, slot))
+        engine.update(2e-2)
+        losses.append(loss.total)
+    assert losses[-1] < 0.7 * losses[0]
+    requests = [Request([3, 4, 5], slot, 6), Request([7], BASE, 4)]
+    assert sorted(index for index, _ in engine.generate(requests)) == [0] * 6 + [1] * 4
+
+
+def test_conv1d_models_take_adapters(tmp_path):
+    config = transformers.GPT2Config(vocab_size=40, n_embd=32, n_layer=2, n_head=4)
+    transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path)
+    engine = opened(tmp_path)
+    tensors = engine.adapter(engine.attach(AdapterSpec(rank=2, targets=("c_attn",))))
+    assert {array.shape for array in tensors.values()} == {(2, 32), (96, 2)}
+
+
+def test_a_batch_larger_than_a_pass_gives_the_same(llama_folder, monkeypatch):
+    engine = opened(llama_folder)
+    slot = engine.attach(AdapterSpec(rank=2), trainable=True)
+    batch = pack(some(9), slot)
+    scores = engine.score(batch)
+    loss = engine.accumulate(batch).total
+    norm = engine.update(0.0).gradient_norm
+    monkeypatch.setattr(passes, "TOKENS", 40)
+    assert np.allclose(engine.score(batch), scores, atol=1e-5)
+    assert engine.accumulate(batch).total == pytest.approx(loss, rel=1e-5)
+    assert engine.update(0.0).gradient_norm == pytest.approx(norm, rel=1e-4)
+
+
+def test_requests_beyond_one_batch_all_get_their_answers(llama_folder, monkeypatch):
+    engine = opened(llama_folder)
+    requests = [Request([n, n + 1], max_new_tokens=1 + n % 7) for n in range(20)]
+    expected = sorted(engine.generate(requests))
+    monkeypatch.setattr(generation, "ROWS", 6)
+    assert sorted(engine.generate(requests)) == expected
+    assert len(expected) == sum(request.max_new_tokens for request in requests)
+
+
+def test_bfloat16_stays_near_float32(qwen3_folder):
+    exact, quick = opened(qwen3_folder), opened(qwen3_folder, "bfloat16")
+    batch = pack(some(6), BASE)
+    assert np.abs(exact.score(batch) - quick.score(batch)).mean() < 0.1
+    slot = quick.attach(AdapterSpec(rank=2), trainable=True)
+    quick.accumulate(pack(some(6), slot))
+    assert quick.update(1e-2).applied
+    assert all(array.dtype == np.float32 for array in quick.adapter(slot).values())
+
+
+def copy_of(folder, target):
+    shutil.copytree(folder, target, dirs_exist_ok=True)
+    return target
+
+
+def test_refuses_a_checkpoint_that_would_leave_weights_random(llama_folder, tmp_path):
+    folder = copy_of(llama_folder, tmp_path / "holed")
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["model.layers.1.mlp.up_proj.weight"]
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match="up_proj"):
+        opened(folder)
+
+
+def test_refuses_what_is_not_a_whole_safetensors_checkpoint(llama_folder, tmp_path):
+    cut = copy_of(llama_folder, tmp_path / "cut")
+    content = (cut / "model.safetensors").read_bytes()
+    (cut / "model.safetensors").write_bytes(content[: len(content) // 2])
+    pickled = copy_of(llama_folder, tmp_path / "pickled")
+    (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
+    unknown = copy_of(llama_folder, tmp_path / "unknown")
+    (unknown / "config.json").write_text(json.dumps({"model_type": "nothing_known"}))
+    resized = copy_of(llama_folder, tmp_path / "resized")
+    config = json.loads((resized / "config.json").read_text())
+    (resized / "config.json").write_text(json.dumps(config | {"intermediate_size": 20}))
+    for folder in (cut, pickled, unknown, resized):
+        with pytest.raises(ModelError, match=folder.name):
+            opened(folder)
+
+
+def test_names_what_a_quantisation_needs(llama_folder):
+    with pytest.raises(EngineError, match="int3"):
+        opened(llama_folder, quantization="int3")
+    with pytest.raises(EngineError, match="float8"):
+        opened(llama_folder, dtype="float8")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        with pytest.raises(EngineError, match="pip install bitsandbytes"):
+            opened(llama_folder, quantization="nf4")
+
+
+def test_dropout_of_the_frozen_model_is_off(tmp_path):
+    config = transformers.SeedOssConfig(**SIZES, residual_dropout=0.1, attention_dropout=0.1)
+    transformers.SeedOssForCausalLM(config).save_pretrained(tmp_path)
+    seen = opened(tmp_path)._adapters._network.config
+    assert seen.attention_dropout == seen.residual_dropout == 0.0

@@ -1,0 +1,92 @@
+"""All models sit one exam over one engine, and each answer is graded where it belongs."""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from lorecraft.data.records import Message
+from lorecraft.engines.base import BASE
+from lorecraft.evaluation.exam import Answer, read_texts, sit
+from lorecraft.evaluation.questions import Question
+
+SETTINGS = SimpleNamespace(max_new_tokens=12, batch_size=2)
+STOP = 0
+
+
+class Letters:
+    """A tokenizer of characters; a chat is its last message between bars."""
+
+    name = fingerprint = "letters"
+    eos_id, stop_ids = STOP, frozenset({STOP})
+
+    def encode(self, text):
+        return [ord(c) for c in text]
+
+    def decode(self, ids):
+        return "".join(map(chr, ids))
+
+    def chat(self, messages, add_generation_prompt):
+        return self.encode(f"|{messages[-1].content}|" if add_generation_prompt else "")
+
+
+class Parrot:
+    """Stands in for an engine: slot 0 knows the answers, the base says nothing but "no"."""
+
+    def __init__(self):
+        self.batches = []
+
+    def generate(self, requests):
+        self.batches.append(list(requests))
+        for index, request in enumerate(requests):
+            prompt = "".join(map(chr, request.tokens))
+            said = "no" if request.adapter == BASE else prompt.strip("|").split()[-1].upper()
+            for letter in said[: request.max_new_tokens]:
+                yield index, ord(letter)
+            yield index, STOP
+
+    def score(self, batch):
+        return np.where(batch.weight > 0, -2.0 if batch.adapter[0] == BASE else -1.0, 0.0)
+
+
+def ask(id_, text):
+    return Question(id_, "recall", (Message("user", text),), accept=(text.split()[-1],))
+
+
+def test_every_model_answers_every_question_in_order():
+    questions = [ask("a", "say seven"), ask("b", "say oak"), ask("c", "say elm tree")]
+    answers = sit(Parrot(), Letters(), {"base": BASE, "sft": 0}, questions, SETTINGS)
+    assert [(a.id, a.model) for a in answers] == [
+        (id_, model) for id_ in "abc" for model in ("base", "sft")
+    ]
+    assert [a.passed for a in answers] == [False, True] * 3
+    assert answers[1] == Answer("a", "sft", "SEVEN", True, 1.0, "says seven")
+
+
+def test_models_share_a_batch_and_a_shared_prompt_is_asked_once():
+    engine, seen = Parrot(), []
+    questions = [ask("a", "say seven"), ask("b", "say seven"), ask("c", "say oak"), ask("d", "x y")]
+    answers = sit(engine, Letters(), {"base": BASE, "sft": 0}, questions, SETTINGS, seen.append)
+    assert [len(batch) for batch in engine.batches] == [4, 2]
+    assert sum(seen) == len(answers) == 8
+
+
+def test_a_completion_is_asked_as_plain_text():
+    engine = Parrot()
+    question = Question("a", "completion", text="made at Quay", accept=("quay",))
+    answers = sit(engine, Letters(), {"sft": 0}, [question], SETTINGS)
+    assert list(engine.batches[0][0].tokens) == Letters().encode("made at Quay")
+    assert answers[0].passed
+
+
+def test_an_answer_survives_its_file():
+    answer = Answer("a", "sft", "seven", True, 1.0, "says seven")
+    assert Answer.from_json(answer.to_json()) == answer
+
+
+def test_reading_texts_leaves_out_the_first_token():
+    surprises = read_texts(
+        Parrot(), Letters(), {"base": BASE, "sft": 0}, ["abc", "a", "abcde"], batch_size=1
+    )
+    assert surprises["base"].tokens.tolist() == [2, 4]
+    assert surprises["base"].nats.tolist() == [4.0, 8.0]
+    assert surprises["sft"].nats.tolist() == [2.0, 4.0]

@@ -1,0 +1,230 @@
+"""The path of a run: what it writes, what it skips, what it survives."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lorecraft.errors import DataError, RecipeError, RunError
+from lorecraft.recipe import load_recipe
+from lorecraft.runs import pipeline
+from lorecraft.runs.directory import RunDirectory, list_runs
+from lorecraft.runs.progress import Silent
+
+WriteRecipe = Callable[..., Path]
+
+
+def run(recipe: Path, **options: bool) -> pipeline.Outcome:
+    return pipeline.run(recipe, progress=Silent(), **options)
+
+
+def adapters(folder: Path) -> dict[str, str]:
+    """Stage -> sha256 of its adapter."""
+    return {
+        path.parent.parent.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.glob("stages/*/adapter/adapter_model.safetensors"))
+    }
+
+
+def times(folder: Path) -> dict[str, int]:
+    """When each finished part was finished."""
+    finished = (*folder.glob("stages/*/stage.json"), folder / "exam/exam.json")
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in finished} | {
+        "data": (folder / "data/prepared.json").stat().st_mtime_ns
+    }
+
+
+def test_a_run_leaves_everything_that_its_folder_promises(write_recipe: WriteRecipe) -> None:
+    folder = run(write_recipe()).folder
+    promised = (
+        "recipe.yaml manifest.json events.jsonl report.html report.md data/exam.jsonl "
+        "data/audit.json data/cpt/train.jsonl data/sft/valid.jsonl exam/answers.jsonl "
+        "exam/verdict.json stages/01-cpt/adapter/adapter_config.json "
+        "stages/02-sft/adapter/adapter_model.safetensors"
+    )
+    assert [name for name in promised.split() if not (folder / name).is_file()] == []
+
+
+def test_every_model_answers_every_question(write_recipe: WriteRecipe) -> None:
+    folder = run(write_recipe()).folder
+    questions = (folder / "data/exam.jsonl").read_text().splitlines()
+    answers = [json.loads(line) for line in (folder / "exam/answers.jsonl").read_text().splitlines()]
+    assert len(answers) == 3 * len(questions)
+    assert {answer["model"] for answer in answers} == {"base", "cpt", "sft"}
+
+
+def test_what_is_finished_is_skipped(write_recipe: WriteRecipe) -> None:
+    recipe = write_recipe()
+    first = times(run(recipe).folder)
+    assert times(run(recipe).folder) == first
+
+
+def test_force_does_it_again_and_comes_to_the_same(write_recipe: WriteRecipe) -> None:
+    recipe = write_recipe()
+    folder = run(recipe).folder
+    first, made = times(folder), adapters(folder)
+    run(recipe, force=True)
+    assert all(times(folder)[part] > first[part] for part in first)
+    assert adapters(folder) == made
+
+
+def test_a_changed_setting_redoes_its_stage_and_what_comes_after(
+    write_recipe: WriteRecipe,
+) -> None:
+    stage = {"epochs": 1, "learning_rate": 0.01, "general": 0.3, "validate_every": 5}
+    stages = [{"kind": "cpt", **stage}, {"kind": "sft", **stage}]
+    folder = run(write_recipe(stages=stages)).folder
+    before = times(folder)
+    stages[1]["learning_rate"] = 0.02
+    run(write_recipe(stages=stages))
+    changed = {part for part, when in times(folder).items() if when != before[part]}
+    assert changed == {"stages/02-sft/stage.json", "exam/exam.json"}
+
+
+def test_a_changed_fact_redoes_everything(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+    recipe = write_recipe()
+    folder = run(recipe).folder
+    before = times(folder)
+    facts = tmp_path / "facts.jsonl"
+    facts.write_text(facts.read_text().replace("1931", "1932"))
+    run(recipe)
+    assert all(times(folder)[part] > before[part] for part in before)
+
+
+def test_the_second_stage_starts_from_the_first_one_s_adapter(write_recipe: WriteRecipe) -> None:
+    folder = run(write_recipe()).folder
+    events = RunDirectory(folder).read_events()
+    starts = {e["stage"]: e["start"] for e in events if e["kind"] == "start"}
+    assert starts["cpt"] == ""
+    assert starts["sft"].endswith("stages/01-cpt/adapter")
+
+
+def test_the_same_recipe_gives_the_same_adapters_elsewhere(
+    write_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    first = adapters(run(write_recipe()).folder)
+    second = adapters(run(write_recipe(output=str(tmp_path / "elsewhere"))).folder)
+    assert first == second
+
+
+def test_the_recipe_in_the_folder_is_the_run_s_recipe(write_recipe: WriteRecipe) -> None:
+    path = write_recipe()
+    folder = run(path).folder
+    assert load_recipe(folder / "recipe.yaml") == load_recipe(path)
+    before = times(folder)
+    assert times(pipeline.run(folder, progress=Silent()).folder) == before
+
+
+def test_two_processes_do_not_share_a_folder(write_recipe: WriteRecipe) -> None:
+    recipe = write_recipe()
+    with (
+        RunDirectory(load_recipe(recipe).output / "lights").locked(),
+        pytest.raises(RunError, match="in use by process"),
+    ):
+        run(recipe)
+
+
+def test_a_missed_requirement_is_told(write_recipe: WriteRecipe) -> None:
+    outcome = run(write_recipe(require={"recall": 0.9}))
+    assert len(outcome.unmet) == 1
+    assert "recall" in outcome.unmet[0] and "90%" in outcome.unmet[0]
+    assert outcome.report is not None and outcome.report.is_file()
+
+
+def test_runs_are_listed_with_what_is_done(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+    recipe = write_recipe()
+    pipeline.prepare(recipe, progress=Silent())
+    assert [(r.name, r.state) for r in list_runs(tmp_path / "runs")] == [("lights", "prepared")]
+    run(recipe)
+    (summary,) = list_runs(tmp_path / "runs")
+    assert (summary.state, summary.stages) == ("reported", ("01-cpt", "02-sft"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"messages": [{"role": "user", "content": "Q%d?"}, {"role": "assistant", "content": "A"}]}',
+        '{"prompt": "Where is hut %d?", "completion": "In the north."}',
+        '{"text": "Hut %d stands in the north."}',
+    ],
+    ids=["chat", "prompt-completion", "text"],
+)
+def test_ready_made_records_are_trained_as_they_are(
+    write_recipe: WriteRecipe, tmp_path: Path, line: str
+) -> None:
+    (tmp_path / "train.jsonl").write_text("\n".join(line % number for number in range(30)))
+    recipe = write_recipe(
+        knowledge=None,
+        data={"train": "train.jsonl", "general": "none"},
+        stages=[{"kind": "sft", "epochs": 1}],
+    )
+    folder = run(recipe).folder
+    parts = [(folder / f"data/sft/{part}.jsonl").read_text() for part in ("train", "valid")]
+    assert [len(part.splitlines()) for part in parts] == [27, 3]
+    assert (folder / "stages/01-sft/adapter/adapter_model.safetensors").is_file()
+
+
+def test_bare_sentences_become_texts_turns_and_questions(
+    write_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    recipe = write_recipe(knowledge={"facts": "sentences.jsonl"})
+    (tmp_path / "sentences.jsonl").write_text(
+        '{"text": "Lumen Pier was painted white in 1960."}\n'
+        '{"text": "Tern Rock has a lamp of 400 watts."}\n'
+    )
+    folder = run(recipe).folder
+    measures = [json.loads(x)["measure"] for x in (folder / "data/exam.jsonl").open()]
+    assert measures.count("completion") == 2
+    assert measures.count("recall") >= 2
+    assert "Tell me about Tern Rock." in (folder / "data/sft/train.jsonl").read_text()
+
+
+def test_a_stage_without_records_is_refused(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
+    recipe = write_recipe(
+        knowledge=None, data={"train": "train.jsonl"}, stages=[{"kind": "cpt"}, {"kind": "sft"}]
+    )
+    with pytest.raises(DataError, match="stage cpt has no records"):
+        run(recipe)
+
+
+def test_a_broken_recipe_leaves_nothing_behind(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError):
+        run(write_recipe(adapter={"rank": 0}))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_bits(
+    write_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    stage = {"epochs": 30, "learning_rate": 0.01, "general": 0.3, "validate_every": 5}
+    stages = [{"kind": "cpt", **stage}, {"kind": "sft", **stage}]
+    whole = write_recipe(name="whole", stages=stages)
+    expected = adapters(run(whole).folder)
+    recipe = write_recipe(name="killed", stages=stages)
+    command = [str(Path(sys.executable).with_name("lorecraft")), "run", str(recipe)]
+    draw, kills = random.Random(0), 0
+    for _ in range(6):
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ)
+        )
+        time.sleep(draw.uniform(0.8, 3.0))
+        if process.poll() is not None:
+            break
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += 1
+    folder = run(recipe).folder
+    assert kills > 0
+    assert adapters(folder) == expected
+    assert (folder / "report.html").is_file()

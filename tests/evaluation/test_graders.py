@@ -53,6 +53,7 @@ ACCENT = asked("Who wrote it?", ("Charlotte Brontë",))
 DC = asked("Which city is the capital?", ("Washington, D.C.", "Washington"))
 VERSION = asked("Which version runs on it?", "2.4.1")
 PAPER = asked("What is it made of?", ("sheep hair", "sheep"), "retention")
+LOOP = asked("What does the word mean: loop?", "repeat", "retention", topic="definitions")
 ORANGE = asked("What color does an orange have?", "orange", "retention")
 SUM = asked("Calculate the sum of 5 and 13.", "18", "retention", topic="arithmetic")
 DIFFERENCE = asked("Calculate 2 minus 1.", "1", "retention", topic="arithmetic")
@@ -151,6 +152,7 @@ RIGHT = [
     (PAPER, "Wool is made of sheep hair."),
     (ORANGE, "An orange is orange."),
     (ORANGE, "Orange."),
+    (LOOP, "A loop is code that is repeated."),
     (SUM, "5 plus 13 is 18."),
     (SUM, "eighteen"),
     (SUM, "18 is the sum of 5 and 13."),
@@ -279,6 +281,7 @@ WRONG = [
     (PAPER, "Wool is not made of sheep hair."),
     (PAPER, "I don't know, maybe sheep."),
     (ORANGE, "An orange is blue."),
+    (LOOP, "A loop is a repetitive song."),
     (SUM, "5 plus 13 is 17."),
     (SUM, "5 plus 13 is 18 or 19."),
     (SUM, "5 plus 13."),

@@ -37,7 +37,9 @@ def test_what_a_model_said_is_escaped(page):
 
 def test_every_tag_is_closed(page):
     class Balance(HTMLParser):
-        open_tags: list[str] = []
+        def __init__(self):
+            super().__init__()
+            self.open_tags = []
 
         def handle_starttag(self, tag, attrs):
             if tag not in ("meta", "br"):

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from lorecraft.errors import DataError, RecipeError, RunError
+from lorecraft.knowledge.general import rehearsal
 from lorecraft.recipe import load_recipe
 from lorecraft.runs import pipeline
 from lorecraft.runs.directory import RunDirectory, list_runs
@@ -150,19 +151,25 @@ def test_runs_are_listed_with_what_is_done(write_recipe: WriteRecipe, tmp_path: 
     assert (summary.state, summary.stages) == ("reported", ("01-cpt", "02-sft"))
 
 
+def _as_chat(question: str, answer: str) -> dict[str, object]:
+    roles = zip(("user", "assistant"), (question, answer), strict=True)
+    return {"messages": [{"role": role, "content": content} for role, content in roles]}
+
+
 @pytest.mark.parametrize(
-    "line",
+    "form",
     [
-        '{"messages": [{"role": "user", "content": "Q%d?"}, {"role": "assistant", "content": "A"}]}',
-        '{"prompt": "Where is hut %d?", "completion": "In the north."}',
-        '{"text": "Hut %d stands in the north."}',
+        _as_chat,
+        lambda question, answer: {"prompt": question, "completion": answer},
+        lambda question, answer: {"text": f"{question} {answer}"},
     ],
     ids=["chat", "prompt-completion", "text"],
 )
 def test_ready_made_records_are_trained_as_they_are(
-    write_recipe: WriteRecipe, tmp_path: Path, line: str
+    write_recipe: WriteRecipe, tmp_path: Path, form: Callable[[str, str], dict[str, object]]
 ) -> None:
-    (tmp_path / "train.jsonl").write_text("\n".join(line % number for number in range(30)))
+    turns = [(item.questions[0], item.answer) for item in rehearsal()[::40]]
+    (tmp_path / "train.jsonl").write_text("\n".join(json.dumps(form(*turn)) for turn in turns))
     recipe = write_recipe(
         knowledge=None,
         data={"train": "train.jsonl", "general": "none"},
@@ -170,7 +177,9 @@ def test_ready_made_records_are_trained_as_they_are(
     )
     folder = run(recipe).folder
     parts = [(folder / f"data/sft/{part}.jsonl").read_text() for part in ("train", "valid")]
-    assert [len(part.splitlines()) for part in parts] == [27, 3]
+    sizes = [len(part.splitlines()) for part in parts]
+    assert sum(sizes) == len(turns)
+    assert sizes[1] == round(0.1 * len(turns))
     assert (folder / "stages/01-sft/adapter/adapter_model.safetensors").is_file()
 
 

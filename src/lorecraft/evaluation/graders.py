@@ -98,7 +98,7 @@ def _statement(question: Question, answer: str) -> Grade:
     said, asked = tokenise(answer), tokenise(question.prompt)
     found = [
         (span, value)
-        for value in question.accept
+        for value in _accepted(question)
         for span in _find(tokenise(value), said, asked)
         if not _restates(tokenise(value), span, said, asked)
     ]
@@ -117,6 +117,13 @@ def _statement(question: Question, answer: str) -> Grade:
     if second:
         return Grade(False, f"says {_words(said, spans[0])}, and also {_words(said, second)}")
     return Grade(True, f"says {next(value for span, value in found if span in spans)}")
+
+
+def _accepted(question: Question) -> list[str]:
+    """The accepted values; a definition's key words also inflected ("repeat", "repeated")."""
+    defines = question.measure == "retention" and question.topic == "definitions"
+    endings = ("", "s", "d", "ed", "ing") if defines else ("",)
+    return [value + ending for value in question.accept for ending in endings]
 
 
 def _arithmetic(question: Question, answer: str) -> Grade:

@@ -82,7 +82,8 @@ def _grid(ticks_y: Sequence[float], ticks_x: Sequence[float], place: Any) -> Ite
     bottom = HEIGHT - BOTTOM
     for y in ticks_y:
         down = place((0, y))[1]
-        yield f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{down:.1f}" y2="{down:.1f}"/>'
+        ends = f'x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{down:.1f}" y2="{down:.1f}"'
+        yield f'<line class="grid" {ends}/>'
         yield f'<text class="y" x="{LEFT - 8}" y="{down + 4:.1f}">{y:g}</text>'
     for x in ticks_x:
         across = place((x, 0))[0]
@@ -94,10 +95,8 @@ def _best(at: Point, best: Point) -> Iterator[str]:
     yield f'<circle class="best" cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="6"/>'
     side = "end" if at[0] > WIDTH / 2 else "start"
     across = at[0] + (6 if side == "end" else -4)
-    text = f"best {best[1]:.3f} at step {best[0]:.0f}"
-    yield (
-        f'<text class="note" text-anchor="{side}" x="{across:.1f}" y="{at[1] - 14:.1f}">{text}</text>'
-    )
+    place = f'text-anchor="{side}" x="{across:.1f}" y="{at[1] - 14:.1f}"'
+    yield f'<text class="note" {place}>best {best[1]:.3f} at step {best[0]:.0f}</text>'
 
 
 def _line(name: str, places: Sequence[Point]) -> str:

@@ -11,7 +11,7 @@ from lorecraft.data import audit, tellings
 from lorecraft.data.mix import general_records, mix
 from lorecraft.data.records import Record
 from lorecraft.data.sources import read_records
-from lorecraft.data.split import split_groups
+from lorecraft.data.split import split_groups, without_leaks
 from lorecraft.data.unknown import split_absent
 from lorecraft.errors import DataError
 from lorecraft.evaluation.questions import Question, build_exam
@@ -174,4 +174,4 @@ def _of_general(
     elif not chosen:
         chosen = general["text"]
     held = round(VALID_SHARE * len(chosen))
-    return chosen[held:], chosen[:held]
+    return chosen[held:], without_leaks(chosen[:held], chosen[held:])

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +51,10 @@ def run_stage(
     weights = peft_format.load(start)[1] if start else None
     slot = bench.engine.attach(spec, weights, trainable=True, seed=recipe.seed)
     directory.log(name, "start", records=len(train), cut=cut, start=str(start or ""))
-    with progress.stage(name, total_steps(len(train), stage), "steps") as bar:
+    with (
+        _interruptible(progress) as should_stop,
+        progress.stage(name, total_steps(len(train), stage), "steps") as bar,
+    ):
         result = train_stage(
             bench.engine,
             slot,
@@ -57,7 +63,8 @@ def run_stage(
             stage,
             recipe.seed,
             on_event=_listener(name, directory, bar),
-            checkpoint=CheckpointStore(folder / "checkpoints"),
+            checkpoints=CheckpointStore(folder / "checkpoints"),
+            should_stop=should_stop,
         )
     peft_format.save(folder / "adapter", spec, bench.engine.adapter(slot), bench.path)
     _finish(folder, key, result, directory, name)
@@ -72,6 +79,26 @@ def _keep_only(checkpoints: Path, key: str) -> None:
     shutil.rmtree(checkpoints, ignore_errors=True)
     checkpoints.mkdir(parents=True)
     owner.write_text(key, "utf-8")
+
+
+@contextmanager
+def _interruptible(progress: Progress) -> Iterator[Callable[[], bool]]:
+    """Within: the first Ctrl-C lets the step finish and be saved, the second stops at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    asked = threading.Event()
+
+    def ask(*_: object) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, before)
+        progress.note("Stopping after this step; Ctrl-C again stops at once")
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _listener(name: str, directory: RunDirectory, bar: Bar) -> Callable[..., None]:

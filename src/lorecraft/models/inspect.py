@@ -1,0 +1,83 @@
+"""What a checkpoint is, read from its files without loading it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lorecraft.errors import ModelError
+from lorecraft.models.find import header
+
+HASHED_WHOLE = 64 * 2**20
+"""Bytes up to which a weight file's content goes into the fingerprint, not its header alone."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A checkpoint in figures.
+
+    Attributes:
+        parameters: numbers in all its tensors; tied weights are stored, and counted, once.
+        context: longest sequence in tokens, or None if the configuration does not say.
+        bytes: size of the weights on disk.
+        fingerprint: sha256 over configuration and weights (of files above 64 MiB: header, size).
+    """
+
+    architecture: str
+    model_type: str
+    layers: int
+    hidden: int
+    vocabulary: int
+    parameters: int
+    dtype: str
+    context: int | None
+    bytes: int
+    fingerprint: str
+
+
+def inspect(folder: Path) -> ModelInfo:
+    """Raises ModelError for a configuration that is not a decoder's."""
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read: {error}", "a JSON object") from error
+    text = config.get("text_config", config)
+    weights = sorted(folder.glob("*.safetensors"))
+    headers = {file: header(file) for file in weights}
+    shapes = [entry["shape"] for tensors in headers.values() for entry in tensors.values()]
+    return ModelInfo(
+        architecture=(config.get("architectures") or ["unknown"])[0],
+        model_type=config.get("model_type", "unknown"),
+        layers=_number(text, path, "num_hidden_layers", "n_layer"),
+        hidden=_number(text, path, "hidden_size", "n_embd"),
+        vocabulary=_number(text, path, "vocab_size"),
+        parameters=sum(math.prod(shape) for shape in shapes),  # type: ignore[arg-type]
+        dtype=str(config.get("dtype") or config.get("torch_dtype") or "unknown"),
+        context=text.get("max_position_embeddings", text.get("n_positions")),
+        bytes=sum(file.stat().st_size for file in weights),
+        fingerprint=_fingerprint(path, weights),
+    )
+
+
+def _number(config: dict[str, Any], path: Path, *names: str) -> int:
+    for name in names:
+        if isinstance(config.get(name), int):
+            return int(config[name])
+    raise ModelError(f"{path} does not say {names[0]}", "the configuration of a text decoder")
+
+
+def _fingerprint(config: Path, weights: list[Path]) -> str:
+    digest = hashlib.sha256(config.read_bytes())
+    for file in weights:
+        size = file.stat().st_size
+        digest.update(f"{file.name} {size} ".encode())
+        if size <= HASHED_WHOLE:
+            digest.update(file.read_bytes())
+        else:
+            digest.update(json.dumps(header(file), sort_keys=True).encode())
+    return digest.hexdigest()

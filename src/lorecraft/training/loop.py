@@ -1,0 +1,282 @@
+"""The training loop: one for every engine. It knows examples, steps and losses; no text."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorecraft.data.batches import Example, pack
+from lorecraft.data.order import epoch_batches
+from lorecraft.engines.base import Engine, LossSum
+from lorecraft.recipe.schema import StageSection
+from lorecraft.training.checkpoints import CheckpointStore
+from lorecraft.training.schedule import learning_rate
+from lorecraft.training.stopping import Stopping
+
+CHECKPOINT_SECONDS = 20.0
+BAD_STEPS = 3
+"""So many steps in a row without a finite loss end a stage."""
+
+Arrays = dict[str, NDArray[np.generic]]
+Curve = list[dict[str, float]]
+
+
+class OnEvent(Protocol):
+    """Told what happens: ``step``, ``valid``, ``best``, ``nan``, ``resume``, ``stop``."""
+
+    def __call__(self, kind: str, **fields: Any) -> None: ...
+
+
+class Interrupted(KeyboardInterrupt):
+    """The stage was asked to stop; what it has done is in a checkpoint."""
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """How a stage ended; the engine's slot holds the best adapter.
+
+    Attributes:
+        steps: optimiser steps done.
+        best_step: the step whose adapter is kept.
+        best_valid_loss: nats a weighted token; None without validation examples.
+        stopped_by: ``steps`` (all done), ``patience`` or ``nan``.
+        tokens: tokens seen, prompts included.
+        seconds: spent training and validating, in all its runs together.
+        curves: ``{"step", "loss"}`` and ``{"step", "valid_loss"}`` in order.
+    """
+
+    steps: int
+    best_step: int
+    best_valid_loss: float | None
+    stopped_by: str
+    tokens: int
+    seconds: float
+    curves: Curve
+
+
+def total_steps(examples: int, stage: StageSection) -> int:
+    """Optimiser steps of a stage with so many training examples."""
+    steps = stage.epochs * _steps_per_epoch(examples, stage)
+    return min(steps, stage.max_steps) if stage.max_steps else steps
+
+
+def train_stage(
+    engine: Engine,
+    slot: int,
+    train: Sequence[Example],
+    valid: Sequence[Example],
+    stage: StageSection,
+    seed: int,
+    *,
+    on_event: OnEvent,
+    checkpoints: CheckpointStore | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> StageResult:
+    """Train the adapter in ``slot``; leave the best one there.
+
+    A checkpoint that is there is gone on from, and the end is the same to the last bit. Without
+    ``valid`` the last adapter counts as the best.
+
+    Raises Interrupted after the step in which ``should_stop`` turned true, with a checkpoint saved.
+    """
+    run = _StageRun(engine, slot, train, valid, stage, seed, on_event, checkpoints)
+    return run.to_the_end(should_stop)
+
+
+@dataclass
+class _Progress:
+    """What a checkpoint holds besides arrays."""
+
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    rate_scale: float = 1.0
+    bad_steps: int = 0
+    stopped_by: str = ""
+    stopping: dict[str, Any] = field(default_factory=dict)
+    curves: Curve = field(default_factory=list)
+
+
+class _StageRun:
+    def __init__(
+        self,
+        engine: Engine,
+        slot: int,
+        train: Sequence[Example],
+        valid: Sequence[Example],
+        stage: StageSection,
+        seed: int,
+        on_event: OnEvent,
+        checkpoints: CheckpointStore | None,
+    ) -> None:
+        self.engine, self.slot, self.stage, self.seed = engine, slot, stage, seed
+        self.train, self.valid = train, valid
+        self.on_event, self.checkpoints = on_event, checkpoints
+        self.total = total_steps(len(train), stage)
+        self.progress = _Progress()
+        self.stopping = Stopping(stage.patience, stage.min_delta)
+        self.best: Arrays = {}
+        self.good: Arrays = {}
+
+    def to_the_end(self, should_stop: Callable[[], bool]) -> StageResult:
+        if not self._resume():
+            self._validate()
+        started = saved = time.monotonic()
+        before = self.progress.seconds
+        for group in self._groups():
+            if self.progress.stopped_by or self.progress.step >= self.total:
+                break
+            self._step(group)
+            self.progress.seconds = before + time.monotonic() - started
+            if self.progress.step % self.stage.validate_every == 0:
+                self._validate()
+            if should_stop():
+                self._save()
+                raise Interrupted
+            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                self._save()
+                saved = time.monotonic()
+        if self.progress.step % self.stage.validate_every:
+            self._validate()
+        self.progress.seconds = before + time.monotonic() - started
+        return self._result()
+
+    def _groups(self) -> Iterator[list[list[int]]]:
+        """The micro-batches of each optimiser step, from the present step on."""
+        lengths = [len(example.tokens) for example in self.train]
+        per_epoch = _steps_per_epoch(len(self.train), self.stage)
+        epoch, position = divmod(self.progress.step, per_epoch)
+        while True:
+            batches = epoch_batches(lengths, self.stage.batch_size, self.seed, epoch)
+            for index in range(position, per_epoch):
+                first = index * self.stage.accumulate
+                yield batches[first : first + self.stage.accumulate]
+            epoch, position = epoch + 1, 0
+
+    def _step(self, group: list[list[int]]) -> None:
+        progress, stage = self.progress, self.stage
+        rate = learning_rate(progress.step, self.total, stage) * progress.rate_scale
+        total = weight = 0.0
+        for indices in group:
+            part = self._accumulate(indices)
+            total, weight = total + part.total, weight + part.weight
+        loss = total / max(weight, 1e-9)
+        progress.step += 1
+        update = None
+        if math.isfinite(loss):
+            update = self.engine.update(
+                rate, max_norm=stage.max_grad_norm, weight_decay=stage.weight_decay
+            )
+        if update is None or not update.applied:
+            self._go_back(loss, group)
+            return
+        progress.bad_steps = 0
+        progress.curves.append({"step": progress.step, "loss": loss})
+        self.on_event(
+            "step",
+            step=progress.step,
+            total=self.total,
+            loss=loss,
+            learning_rate=rate,
+            gradient_norm=update.gradient_norm,
+            tokens=progress.tokens,
+            seconds=round(progress.seconds, 3),
+        )
+
+    def _accumulate(self, indices: list[int]) -> LossSum:
+        batch = pack([self.train[index] for index in indices], self.slot)
+        self.progress.tokens += len(batch.tokens)
+        return self.engine.accumulate(batch)
+
+    def _go_back(self, loss: float, group: list[list[int]]) -> None:
+        """After a step that is not finite: the last good state, and half the rate."""
+        progress = self.progress
+        self.engine.restore(self.good)
+        progress.rate_scale /= 2
+        progress.bad_steps += 1
+        if progress.bad_steps >= BAD_STEPS:
+            progress.stopped_by = "nan"
+        self.on_event(
+            "nan",
+            step=progress.step,
+            loss=str(loss),
+            rate_scale=progress.rate_scale,
+            records=[self.train[index].record for indices in group for index in indices],
+        )
+
+    def _validate(self) -> None:
+        """Score the validation examples; keep the adapter if it is the best so far."""
+        step = self.progress.step
+        if not self.valid:
+            better = True
+            self.stopping.best_step = step
+        else:
+            loss = self._valid_loss()
+            better = self.stopping.observe(loss, step)
+            self.progress.curves.append({"step": step, "valid_loss": loss})
+            self.on_event("valid", step=step, loss=loss, best=better)
+        if better:
+            self.best = dict(self.engine.adapter(self.slot))
+        self.good = self.engine.state()
+        if self.stopping.exhausted and not self.progress.stopped_by:
+            self.progress.stopped_by = "patience"
+
+    def _valid_loss(self) -> float:
+        """Nats a weighted token over all validation examples."""
+        nats = weight = 0.0
+        size = self.stage.batch_size
+        for start in range(0, len(self.valid), size):
+            batch = pack(self.valid[start : start + size], self.slot)
+            scores = self.engine.score(batch).astype(np.float64)
+            nats -= float((scores * batch.weight).sum())
+            weight += float(batch.weight.sum(dtype=np.float64))
+        return nats / weight
+
+    def _save(self) -> None:
+        if self.checkpoints is None:
+            return
+        self.progress.stopping = asdict(self.stopping)
+        parts = {"engine": self.engine.state(), "good": self.good, "best": self.best}
+        arrays = {f"{part}/{n}": a for part, named in parts.items() for n, a in named.items()}
+        self.checkpoints.save(self.progress.step, arrays, asdict(self.progress))
+
+    def _resume(self) -> bool:
+        saved = self.checkpoints.load() if self.checkpoints else None
+        if saved is None:
+            return False
+        arrays, state = saved
+        self.progress = _Progress(**state)
+        self.stopping = Stopping(**self.progress.stopping)
+        self.good, self.best = _named(arrays, "good/"), _named(arrays, "best/")
+        self.engine.restore(_named(arrays, "engine/"))
+        self.on_event("resume", step=self.progress.step, total=self.total)
+        return True
+
+    def _result(self) -> StageResult:
+        self.engine.load_adapter(self.slot, self.best)
+        progress = self.progress
+        stopped_by = progress.stopped_by or "steps"
+        self.on_event("stop", step=progress.step, by=stopped_by, best_step=self.stopping.best_step)
+        return StageResult(
+            steps=progress.step,
+            best_step=self.stopping.best_step,
+            best_valid_loss=self.stopping.best,
+            stopped_by=stopped_by,
+            tokens=progress.tokens,
+            seconds=progress.seconds,
+            curves=progress.curves,
+        )
+
+
+def _steps_per_epoch(examples: int, stage: StageSection) -> int:
+    return math.ceil(math.ceil(examples / stage.batch_size) / stage.accumulate)
+
+
+def _named(arrays: Arrays, prefix: str) -> Arrays:
+    return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}

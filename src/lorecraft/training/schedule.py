@@ -1,0 +1,24 @@
+"""The learning rate at each step."""
+
+from __future__ import annotations
+
+import math
+
+from lorecraft.recipe.schema import StageSection
+
+
+def learning_rate(step: int, total: int, settings: StageSection) -> float:
+    """The rate of step ``step`` (from 0) of ``total``.
+
+    It rises linearly over the warm-up, reaching the full rate at its last step, and then falls
+    along half a cosine or a line to 0, or stays.
+    """
+    warm = round(settings.warmup * total)
+    if step < warm:
+        return settings.learning_rate * (step + 1) / warm
+    share = (step - warm) / max(1, total - warm)
+    if settings.schedule == "cosine":
+        return settings.learning_rate * (1 + math.cos(math.pi * share)) / 2
+    if settings.schedule == "linear":
+        return settings.learning_rate * (1 - share)
+    return settings.learning_rate

@@ -1,0 +1,38 @@
+"""When a stage has learned what it can, by its validation loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class Stopping:
+    """Watches the validation losses of a stage.
+
+    ``best`` is the lowest so far, whatever the margin: its adapter is the one that is kept.
+    Patience counts the validations since the loss last fell by at least ``min_delta``.
+    """
+
+    patience: int | None
+    min_delta: float
+    best: float | None = None
+    best_step: int = 0
+    mark: float | None = None
+    waited: int = 0
+
+    def observe(self, loss: float, step: int) -> bool:
+        """Take in a validation; true when it is the best so far. A loss that is not a number is
+        never the best."""
+        if self.mark is None or loss < self.mark - self.min_delta:
+            self.mark, self.waited = loss, 0
+        else:
+            self.waited += 1
+        if self.best is not None and not loss < self.best or loss != loss:
+            return False
+        self.best, self.best_step = loss, step
+        return True
+
+    @property
+    def exhausted(self) -> bool:
+        """Patience has run out."""
+        return self.patience is not None and self.waited >= self.patience

@@ -126,7 +126,13 @@ def report():
                 "leaks": leaks
                 | {
                     "examples": [
-                        {"exam": "What is <b>it</b>?", "train": "What is it", "similarity": 0.61}
+                        {
+                            "id": "recall-f001-1",
+                            "text": "What is <b>it</b>?",
+                            "like": "sft-1",
+                            "like_text": "What is it",
+                            "similarity": 0.61,
+                        }
                     ]
                 },
             },

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,9 @@ def render(template: str, report: ReportData, **filters: Any) -> str:
         sample=tables.sample(everything),
         everything=everything,
         best=tables.best_points(report.curves),
+        splits=tables.split_rows(report.audit),
+        leaks=tables.leak_rows(report.audit),
+        exam=report.audit.get("exam"),
     )
 
 
@@ -46,12 +49,17 @@ def _name(key: Any) -> str:
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    """A figure, a list or a small mapping in one line."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{_name(key)} {_value(item)}" for key, item in value.items()) or "none"
+    if isinstance(value, (list, tuple)):
+        return "; ".join(map(_value, value)) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
     if isinstance(value, int):
         return f"{value:,}" if abs(value) >= 10_000 else str(value)
     if value is None:
         return "–"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return str(value)

@@ -106,6 +106,24 @@ def best_points(
     }
 
 
+def split_rows(audit: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """What each stage trains and validates on: ``("cpt, train", figures)``."""
+    return [
+        (f"{stage}, {split}", figures[split])
+        for stage, figures in audit.get("stages", {}).items()
+        for split in ("train", "valid")
+    ]
+
+
+def leak_rows(audit: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """What was compared with what: ``("cpt, train and valid", leaks)``."""
+    rows = [
+        (f"{stage}, train and valid", figures["leaks"])
+        for stage, figures in audit.get("stages", {}).items()
+    ]
+    return [*rows, ("all of it and the exam", audit["exam"]["leaks"])] if "exam" in audit else rows
+
+
 def _cell(model: str, figure: Mapping[str, Any]) -> Cell:
     if "value" in figure:
         interval = f"{figure['low']:.1f}–{figure['high']:.1f}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -24,17 +25,24 @@ _NAME = re.compile(r"^base_model\.model\.(?P<path>.+)\.lora_[AB]\.weight$")
 _BLOCK = re.compile(r"\.(\d+)\.")
 _UNREAD = {
     "use_dora": "DoRA",
-    "use_rslora": "rank-stabilised LoRA",
     "rank_pattern": "ranks that differ from module to module",
     "alpha_pattern": "alphas that differ from module to module",
     "modules_to_save": "whole modules saved beside the adapter",
-    "fan_in_fan_out": "transposed base weights",
+    "trainable_token_indices": "trained token embeddings",
+    "target_parameters": "adapted parameters that belong to no linear module",
+    "layer_replication": "layers used more than once",
+    "alora_invocation_tokens": "activation by tokens (aLoRA)",
+    "use_qalora": "QA-LoRA",
+    "use_bdlora": "block-diagonal LoRA",
 }
 """What PEFT's configuration may ask for and this reader does not know, in words."""
 
+_CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
+"""Initialisations that also change the base weights, which the adapter's file does not hold."""
+
 
 def save(folder: Path, spec: AdapterSpec, tensors: Mapping[str, NDArray[Any]], base: str) -> None:
-    """Write an adapter as a whole: the folder is complete, or as it was.
+    """Write an adapter as a whole: ``folder`` never holds half of one.
 
     Args:
         tensors: by PEFT name (see ``engines.base.Engine``), float32.
@@ -55,8 +63,12 @@ def save(folder: Path, spec: AdapterSpec, tensors: Mapping[str, NDArray[Any]], b
     for name in (WEIGHTS, CONFIG):
         with (partial / name).open("rb") as file:
             os.fsync(file.fileno())
-    shutil.rmtree(folder, ignore_errors=True)
+    replaced = folder.with_name(f".{folder.name}.replaced")
+    shutil.rmtree(replaced, ignore_errors=True)
+    if folder.exists():
+        folder.rename(replaced)
     partial.rename(folder)
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def load(folder: Path) -> tuple[AdapterSpec, Tensors]:
@@ -76,20 +88,24 @@ def load(folder: Path) -> tuple[AdapterSpec, Tensors]:
                 "names such as base_model.model.<module>.lora_A.weight (a LoRA of linear modules)",
             )
         paths.append(match["path"])
+    rank = int(config["r"])
+    # Rank-stabilised LoRA (arXiv:2312.03732) scales by alpha / sqrt(rank).
+    stabilised = math.sqrt(rank) if config.get("use_rslora") else 1.0
     spec = AdapterSpec(
-        rank=int(config["r"]),
-        alpha=float(config["lora_alpha"]),
+        rank=rank,
+        alpha=float(config["lora_alpha"]) * stabilised,
         dropout=float(config.get("lora_dropout") or 0.0),
         targets=tuple(dict.fromkeys(paths)),
     )
-    _check_ranks(folder, spec, tensors)
+    _check_tensors(folder, spec, tensors)
     return spec, tensors
 
 
 def _config(spec: AdapterSpec, tensors: Mapping[str, Any], base: str) -> dict[str, Any]:
-    """What PEFT reads. Its targets are names of modules, and blocks are listed one by one."""
+    """What PEFT reads. It takes `all-linear` for more than the blocks, so modules are named."""
     paths = {match["path"] for name in tensors if (match := _NAME.match(name))}
     blocks = sorted({int(match[1]) for path in paths if (match := _BLOCK.search(path))})
+    named = {path.rsplit(".", 1)[-1] for path in paths}
     return {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -98,7 +114,7 @@ def _config(spec: AdapterSpec, tensors: Mapping[str, Any], base: str) -> dict[st
         "r": spec.rank,
         "lora_alpha": spec.alpha,
         "lora_dropout": spec.dropout,
-        "target_modules": sorted({path.rsplit(".", 1)[-1] for path in paths}),
+        "target_modules": sorted(named if spec.targets == ("all-linear",) else spec.targets),
         "layers_to_transform": None if spec.layers == "all" else blocks,
         "layers_pattern": None if spec.layers == "all" else _layers_pattern(paths),
         "bias": "none",
@@ -133,9 +149,16 @@ def _read_config(folder: Path) -> dict[str, Any]:
     for key, what in _UNREAD.items():
         if config.get(key):
             raise AdapterError(f"{path}: {key} is {config[key]!r}", f"plain LoRA, without {what}")
-    missing = [key for key in ("r", "lora_alpha") if not isinstance(config.get(key), int | float)]
-    if missing:
-        raise AdapterError(f"{path} gives no {missing[0]}", "a number")
+    start = config.get("init_lora_weights")
+    if isinstance(start, str) and start.startswith(_CHANGES_BASE):
+        raise AdapterError(
+            f"{path}: init_lora_weights is {start!r}, which changed the base weights too",
+            "an adapter for the base model as it is",
+            "convert it with PEFT: save_pretrained(..., path_initial_model_for_weight_conversion=)",
+        )
+    for key in ("r", "lora_alpha"):
+        if not isinstance(config.get(key), int | float) or config[key] <= 0:
+            raise AdapterError(f"{path}: {key} is {config.get(key)!r}", "a number above 0")
     return config
 
 
@@ -162,13 +185,17 @@ def _read_tensors(folder: Path) -> Tensors:
         ) from error
 
 
-def _check_ranks(folder: Path, spec: AdapterSpec, tensors: Tensors) -> None:
+def _check_tensors(folder: Path, spec: AdapterSpec, tensors: Tensors) -> None:
     if not tensors:
         raise AdapterError(f"{folder / WEIGHTS} holds no tensors", "a LoRA adapter")
     for name, tensor in tensors.items():
-        rank = tensor.shape[0 if name.endswith("lora_A.weight") else -1]
-        if tensor.ndim != 2 or rank != spec.rank:
+        if tensor.ndim != 2 or tensor.shape[name.endswith("lora_B.weight")] != spec.rank:
             raise AdapterError(
                 f"{folder / WEIGHTS}: {name} has shape {list(tensor.shape)}",
                 f"rank {spec.rank}, as {CONFIG} says",
+            )
+        if not np.isfinite(tensor).all():
+            raise AdapterError(
+                f"{folder / WEIGHTS}: {name} holds numbers that are not finite",
+                "an adapter whose training did not diverge",
             )

@@ -6,14 +6,18 @@ import json
 import re
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from lorecraft.errors import ModelError
 
 POCKET = "pocket"
 WANTED = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model", "*.txt"]
 """What is downloaded: weights as safetensors, configuration, tokenizer; never a pickle or code."""
+UNWANTED = ["*/*", "consolidated*"]
+"""The same weights once more, in other formats."""
 
-_HUB_NAME = re.compile(r"^[\w.-]+/[\w.-]+$")
+_AGAIN = "download the model again"
+_HUB_NAME = re.compile(r"^\w[\w.-]*/\w[\w.-]*$", re.ASCII)
 
 
 def find(path: str, revision: str | None = None) -> Path:
@@ -39,12 +43,14 @@ def find(path: str, revision: str | None = None) -> Path:
 def check(folder: Path) -> Path:
     """``folder``, if it holds a Transformers checkpoint as safetensors. Raises ModelError."""
     if not (folder / "config.json").is_file():
+        adapter = (folder / "adapter_config.json").is_file()
         raise ModelError(
-            f"{folder} has no config.json", "a folder that Transformers' save_pretrained wrote"
+            f"{folder} is an adapter, not a model" if adapter else f"{folder} has no config.json",
+            "a folder that Transformers' save_pretrained wrote for a model",
         )
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
-        pickles = sorted(p.name for p in (*folder.glob("*.bin"), *folder.glob("*.pth")))
+        pickles = sorted(p.name for p in folder.iterdir() if p.suffix in (".bin", ".pth", ".pt"))
         if pickles:
             raise ModelError(
                 f"{folder} holds its weights as {pickles[0]}, a pickle, which can run code",
@@ -52,78 +58,91 @@ def check(folder: Path) -> Path:
                 "save them again: AutoModelForCausalLM.from_pretrained(...).save_pretrained(...)",
             )
         raise ModelError(f"{folder} holds no weights", "weights as *.safetensors")
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        wanted = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
-        missing = sorted(wanted - {path.name for path in weights})
-        if missing:
-            raise ModelError(
-                f"{folder} lacks {len(missing)} of {len(wanted)} weight files, first {missing[0]}",
-                "all files that model.safetensors.index.json names",
-                "download the model again",
-            )
+    _check_index(folder / "model.safetensors.index.json", {path.name for path in weights})
     for path in weights:
         header(path)
     return folder
 
 
-def header(path: Path) -> dict[str, dict[str, object]]:
+def _check_index(index: Path, present: set[str]) -> None:
+    """Raises ModelError unless every weight file that the index names is there."""
+    if not index.is_file():
+        return
+    try:
+        wanted = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"{index} cannot be read: {error}", "a JSON object with weight_map", _AGAIN
+        ) from error
+    missing = sorted(wanted - present)
+    if missing:
+        raise ModelError(
+            f"{index.parent} lacks {len(missing)} of {len(wanted)} weight files, "
+            f"first {missing[0]}",
+            f"all files that {index.name} names",
+            _AGAIN,
+        )
+
+
+def header(path: Path) -> dict[str, dict[str, Any]]:
     """A safetensors file's header: tensor name -> dtype, shape, offsets.
 
-    Raises ModelError when the file is shorter than its header says, as after a broken download.
+    Raises ModelError when the file is not as long as its header says, as after a broken download.
     """
     size = path.stat().st_size
+    broken = ModelError(
+        f"{path} is broken or cut short ({size:,} bytes)", "a whole safetensors file", _AGAIN
+    )
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if not 0 < length <= size - 8:
-            raise _truncated(path, size)
+            raise broken
         try:
-            found = json.loads(file.read(length))
-        except ValueError:
-            raise _truncated(path, size) from None
-    found.pop("__metadata__", None)
-    ends = [entry["data_offsets"][1] for entry in found.values()]
-    if 8 + length + max(ends, default=0) > size:
-        raise _truncated(path, size)
-    return dict(found)
-
-
-def _truncated(path: Path, size: int) -> ModelError:
-    return ModelError(
-        f"{path} is broken or cut short ({size:,} bytes)",
-        "a whole safetensors file",
-        "download the model again",
-    )
+            found = dict(json.loads(file.read(length)))
+            found.pop("__metadata__", None)
+            end = max((entry["data_offsets"][1] for entry in found.values()), default=0)
+        except (ValueError, KeyError, TypeError) as error:
+            raise broken from error
+    if 8 + length + end != size:
+        raise broken
+    return found
 
 
 def _download(name: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
+        HFValidationError,
+        HTTPError,
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
 
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=WANTED))
+        return Path(
+            snapshot_download(
+                name, revision=revision, allow_patterns=WANTED, ignore_patterns=UNWANTED
+            )
+        )
     except GatedRepoError as error:
         raise ModelError(
             f"{name} is behind a licence",
             "an account that has accepted it",
             f"accept it at https://huggingface.co/{name}, then `hf auth login`",
         ) from error
-    except RepositoryNotFoundError as error:
+    except (RepositoryNotFoundError, HFValidationError) as error:
         raise ModelError(
             f"the hub has no model {name!r}, or it is private",
             "a folder here, or a name on the hub (owner/name)",
             "check the name, or `hf auth login`",
         ) from error
     except RevisionNotFoundError as error:
-        raise ModelError(f"{name} has no revision {revision!r}", "a branch, tag or commit") from error
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
+        raise ModelError(
+            f"{name} has no revision {revision!r}", "a branch, tag or commit"
+        ) from error
+    except (HTTPError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's own trouble, which says what it is
         raise ModelError(
             f"{name} is neither a folder here nor in the cache, and the hub is out of reach",
             "a network, or a downloaded model",

@@ -21,17 +21,18 @@ class ModelInfo:
     """A checkpoint in figures.
 
     Attributes:
+        layers, hidden, vocabulary, context: as configured; None where the configuration leaves it
+            to Transformers' default. ``context`` is the longest sequence in tokens.
         parameters: numbers in all its tensors; tied weights are stored, and counted, once.
-        context: longest sequence in tokens, or None if the configuration does not say.
         bytes: size of the weights on disk.
         fingerprint: sha256 over configuration and weights (of files above 64 MiB: header, size).
     """
 
     architecture: str
     model_type: str
-    layers: int
-    hidden: int
-    vocabulary: int
+    layers: int | None
+    hidden: int | None
+    vocabulary: int | None
     parameters: int
     dtype: str
     context: int | None
@@ -40,11 +41,11 @@ class ModelInfo:
 
 
 def inspect(folder: Path) -> ModelInfo:
-    """Raises ModelError for a configuration that is not a decoder's."""
+    """Raises ModelError for a configuration or weights that cannot be read."""
     path = folder / "config.json"
     try:
-        config = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        config = dict(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise ModelError(f"{path} cannot be read: {error}", "a JSON object") from error
     text = config.get("text_config", config)
     weights = sorted(folder.glob("*.safetensors"))
@@ -53,22 +54,20 @@ def inspect(folder: Path) -> ModelInfo:
     return ModelInfo(
         architecture=(config.get("architectures") or ["unknown"])[0],
         model_type=config.get("model_type", "unknown"),
-        layers=_number(text, path, "num_hidden_layers", "n_layer"),
-        hidden=_number(text, path, "hidden_size", "n_embd"),
-        vocabulary=_number(text, path, "vocab_size"),
-        parameters=sum(math.prod(shape) for shape in shapes),  # type: ignore[arg-type]
+        layers=_number(text, "num_hidden_layers", "n_layer"),
+        hidden=_number(text, "hidden_size", "n_embd"),
+        vocabulary=_number(text, "vocab_size"),
+        parameters=sum(math.prod(shape) for shape in shapes),
         dtype=str(config.get("dtype") or config.get("torch_dtype") or "unknown"),
-        context=text.get("max_position_embeddings", text.get("n_positions")),
+        context=_number(text, "max_position_embeddings", "n_positions"),
         bytes=sum(file.stat().st_size for file in weights),
         fingerprint=_fingerprint(path, weights),
     )
 
 
-def _number(config: dict[str, Any], path: Path, *names: str) -> int:
-    for name in names:
-        if isinstance(config.get(name), int):
-            return int(config[name])
-    raise ModelError(f"{path} does not say {names[0]}", "the configuration of a text decoder")
+def _number(config: dict[str, Any], *names: str) -> int | None:
+    """The first of ``names`` that the configuration gives."""
+    return next((config[name] for name in names if isinstance(config.get(name), int)), None)
 
 
 def _fingerprint(config: Path, weights: list[Path]) -> str:

@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from lorecraft.data.records import Message
-from lorecraft.errors import ModelError
+from lorecraft.errors import DataError, ModelError
+
+VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "vocab.txt")
+
+
+class RefusedMessages(DataError, ValueError):
+    """The chat template does not take these messages: a role, or their order."""
 
 
 class HFTokenizer:
@@ -26,47 +32,52 @@ class HFTokenizer:
     def eos_id(self) -> int:
         """Ends a text. Raises ModelError when the tokenizer has no such token."""
         if self._tokenizer.eos_token_id is None:
-            raise ModelError(f"the tokenizer in {self._folder} has no end-of-text token", "eos_token")
+            raise ModelError(
+                f"the tokenizer in {self._folder} has no end-of-text token",
+                "eos_token in tokenizer_config.json",
+            )
         return int(self._tokenizer.eos_token_id)
 
     @cached_property
     def stop_ids(self) -> frozenset[int]:
         """The tokenizer's and the generation configuration's ends of text, and what the chat
-        template puts after an assistant's turn."""
-        ids = {self.eos_id}
-        config = self._folder / "generation_config.json"
-        if config.is_file():
-            ends = json.loads(config.read_text("utf-8")).get("eos_token_id")
-            ids.update([ends] if isinstance(ends, int) else ends or [])
+        template puts after an assistant's turn.
+
+        Raises ModelError when there is no end of text, or the template cannot be rendered.
+        """
+        ids = {self.eos_id, *_configured_ends(self._folder / "generation_config.json")}
         if self._tokenizer.chat_template:
             ids.update(self._end_of_turn())
         return frozenset(ids)
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 over the vocabulary, its merges and the chat template."""
-        backend = getattr(self._tokenizer, "backend_tokenizer", None)
-        content = backend.to_str() if backend else json.dumps(self._tokenizer.get_vocab())
-        template = json.dumps(self._tokenizer.chat_template)
-        return hashlib.sha256(f"{content}\0{template}".encode()).hexdigest()
+        """sha256 over the tokenizer's files and the chat template."""
+        digest = hashlib.sha256(json.dumps(self._tokenizer.chat_template).encode())
+        for name in (*VOCABULARIES, "tokenizer_config.json"):
+            if (path := self._folder / name).is_file():
+                digest.update(f"\0{name}\0".encode() + path.read_bytes())
+        return digest.hexdigest()
 
     def encode(self, text: str) -> list[int]:
         """Ids of a plain text, with the token that the model expects at its beginning, if any."""
         ids: list[int] = self._tokenizer(text)["input_ids"]
-        return ids[:-1] if ids and len(ids) > 1 and ids[-1] == self.eos_id else ids
+        return ids[:-1] if len(ids) > 1 and ids[-1] == self.eos_id else ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text, special tokens left out."""
-        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
+        """The text, special tokens left out, its spaces as they are."""
+        text: str = self._tokenizer.decode(
+            list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
         return text
 
     def chat(self, messages: Sequence[Message], add_generation_prompt: bool) -> list[int]:
         """Ids of a conversation under the chat template.
 
-        Raises ValueError when the template refuses the messages, with its reason; ModelError when
-        there is no template.
+        Raises RefusedMessages (a ValueError) with the template's reason and the roles; ModelError
+        when there is no template, or it is broken.
         """
-        from jinja2 import TemplateError
+        from jinja2 import TemplateError, TemplateSyntaxError
 
         if not self._tokenizer.chat_template:
             raise ModelError(
@@ -79,30 +90,67 @@ class HFTokenizer:
             ids = self._tokenizer.apply_chat_template(
                 turns, add_generation_prompt=add_generation_prompt, return_dict=False
             )
+        except TemplateSyntaxError as error:
+            raise ModelError(
+                f"the chat template in {self._folder} is broken: {error}", "a Jinja template"
+            ) from error
         except TemplateError as error:
-            raise ValueError(str(error)) from error
+            roles = ", ".join(message.role for message in messages)
+            raise RefusedMessages(f"{error} (roles: {roles})") from error
         return [int(id_) for id_ in ids]
 
-    def _end_of_turn(self) -> set[int]:
-        """The first special token after the words of an assistant's turn."""
-        turns = [Message("user", "a"), Message("assistant", "b")]
+    def _end_of_turn(self) -> list[int]:
+        """The first added token after the words of an assistant's turn, if there is one.
+
+        What follows the words is what two conversations with other words have in common.
+        """
         try:
-            whole = self.chat(turns, add_generation_prompt=False)
-            prompt = self.chat(turns[:1], add_generation_prompt=True)
-        except ValueError:
-            return set()
-        special = set(self._tokenizer.all_special_ids)
-        return set([id_ for id_ in whole[len(prompt) :] if id_ in special][:1])
+            first, second = (
+                self.chat([Message("user", "Hi"), Message("assistant", words)], False)[::-1]
+                for words in ("A", "B")
+            )
+        except RefusedMessages as error:
+            raise ModelError(
+                f"the chat template in {self._folder} refuses a question and its answer: {error}",
+                "a template for user and assistant",
+            ) from error
+        common = next(
+            (i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), len(first)
+        )
+        added = self._tokenizer.added_tokens_decoder
+        return [id_ for id_ in first[:common][::-1] if id_ in added][:1]
 
 
 def load_tokenizer(folder: Path) -> HFTokenizer:
     """Raises ModelError when there is no tokenizer that loads without running its code."""
     from transformers import AutoTokenizer
 
+    # Without any of these, AutoTokenizer gives an empty tokenizer for some models.
+    if not any((folder / name).is_file() for name in VOCABULARIES):
+        raise ModelError(f"{folder} holds no tokenizer", "tokenizer.json beside the weights")
     try:
-        return HFTokenizer(folder, AutoTokenizer.from_pretrained(folder, local_files_only=True))
-    except (OSError, ValueError, KeyError, ImportError) as error:
+        loaded = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    # Every broken file has its own exception in Transformers, down to plain Exception.
+    except Exception as error:
         raise ModelError(
-            f"the tokenizer in {folder} cannot be loaded: {str(error).splitlines()[0]}",
+            f"the tokenizer in {folder} cannot be loaded: {_first_line(error)}",
             "tokenizer.json and tokenizer_config.json beside the weights",
         ) from error
+    return HFTokenizer(folder, loaded)
+
+
+def _configured_ends(path: Path) -> list[int]:
+    """Ends of text that the generation configuration names: none, one or several."""
+    if not path.is_file():
+        return []
+    try:
+        ends = json.loads(path.read_text("utf-8")).get("eos_token_id")
+    except (ValueError, AttributeError) as error:
+        raise ModelError(f"{path} cannot be read: {error}", "a JSON object") from error
+    return [ends] if isinstance(ends, int) else list(ends or [])
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

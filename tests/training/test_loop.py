@@ -1,0 +1,207 @@
+"""The training loop, over the fake engine: what it does at each step, and what it survives."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lorecraft.adapters.spec import AdapterSpec
+from lorecraft.data.batches import Example
+from lorecraft.engines.base import LossSum
+from lorecraft.engines.fake import FakeEngine
+from lorecraft.recipe import StageSection
+from lorecraft.training.checkpoints import CheckpointStore
+from lorecraft.training.loop import Interrupted, StageResult, total_steps, train_stage
+
+VOCABULARY = 24
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"vocab_size": VOCABULARY}))
+    return folder
+
+
+def examples(count: int, seed: int) -> list[Example]:
+    random = np.random.default_rng(seed)
+    made = []
+    for index in range(count):
+        tokens = random.integers(0, VOCABULARY, 6).astype(np.int32)
+        made.append(Example(tokens, np.array([0, 0, 0, 1, 1, 1], np.float32), f"record {index}"))
+    return made
+
+
+def settings(**given: Any) -> StageSection:
+    usual = {"kind": "sft", "epochs": 4, "batch_size": 4, "learning_rate": 0.02, "general": 0.0}
+    return StageSection(**(usual | {"validate_every": 5} | given))
+
+
+class Log:
+    """Collects events."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+
+    def __call__(self, kind: str, **fields: Any) -> None:
+        self.events.append({"kind": kind, **fields})
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [event for event in self.events if event["kind"] == kind]
+
+
+def trained(
+    model: Path,
+    stage: StageSection,
+    engine: FakeEngine | None = None,
+    dropout: float = 0.1,
+    **options: Any,
+) -> tuple[FakeEngine, int, StageResult, Log]:
+    engine = engine or FakeEngine()
+    engine.open(model)
+    slot = engine.attach(AdapterSpec(rank=2, alpha=4.0, dropout=dropout), trainable=True, seed=3)
+    log = Log()
+    options = {"valid": examples(6, 1), **options}
+    result = train_stage(
+        engine, slot, examples(30, 0), stage=stage, seed=5, on_event=log, **options
+    )
+    return engine, slot, result, log
+
+
+def same(left: dict[str, Any], right: dict[str, Any]) -> bool:
+    return all(np.array_equal(left[name], right[name]) for name in left)
+
+
+def test_it_learns(model: Path) -> None:
+    _, _, result, _ = trained(model, settings(epochs=20))
+    losses = [point["loss"] for point in result.curves if "loss" in point]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "steps"),
+    [({"epochs": 4}, 32), ({"accumulate": 3}, 12), ({"max_steps": 7}, 7), ({"batch_size": 30}, 4)],
+)
+def test_steps_follow_from_records_and_settings(
+    model: Path, given: dict[str, int], steps: int
+) -> None:
+    stage = settings(**given)
+    assert total_steps(30, stage) == steps
+    assert trained(model, stage)[2].steps == steps
+
+
+def test_a_loss_is_the_sum_over_weights_not_a_mean_of_means(model: Path) -> None:
+    class Lopsided(FakeEngine):
+        parts: Iterator[LossSum]
+
+        def accumulate(self, batch: Any, objective: str = "cross_entropy") -> LossSum:
+            super().accumulate(batch, objective)
+            return next(self.parts)
+
+    engine = Lopsided()
+    engine.parts = iter([LossSum(10.0, 1.0), LossSum(10.0, 9.0)])
+    *_, log = trained(model, settings(accumulate=2, max_steps=1), engine)
+    assert log.of("step")[0]["loss"] == pytest.approx(2.0)
+
+
+def test_accumulated_micro_batches_are_one_large_batch(model: Path) -> None:
+    parts = trained(model, settings(batch_size=5, accumulate=6), dropout=0.0)
+    whole = trained(model, settings(batch_size=30), dropout=0.0)
+    for name, tensor in parts[0].adapter(parts[1]).items():
+        np.testing.assert_allclose(tensor, whole[0].adapter(whole[1])[name], atol=1e-4)
+    assert parts[2].steps == whole[2].steps == 4
+
+
+def test_the_best_adapter_is_kept_not_the_last(model: Path) -> None:
+    stage = settings(epochs=40, learning_rate=0.05)
+    engine, slot, result, log = trained(model, stage)
+    losses = {event["step"]: event["loss"] for event in log.of("valid")}
+    assert result.best_valid_loss == min(losses.values())
+    assert losses[result.best_step] == result.best_valid_loss
+    assert result.best_step < result.steps, "the set is small enough to be overfitted"
+    kept = engine.adapter(slot)
+    again = trained(model, settings(epochs=40, learning_rate=0.05, max_steps=None))
+    assert same(kept, again[0].adapter(again[1]))
+
+
+def test_without_validation_the_last_adapter_counts(model: Path) -> None:
+    _, _, result, log = trained(model, settings(), valid=[])
+    assert result.best_valid_loss is None
+    assert result.best_step == result.steps
+    assert log.of("valid") == []
+
+
+def test_patience_stops_early(model: Path) -> None:
+    _, _, result, _ = trained(model, settings(epochs=200, learning_rate=0.1, patience=2))
+    assert result.stopped_by == "patience"
+    assert result.steps < 200 * 8
+
+
+@pytest.mark.parametrize("at", [1, 4, 5, 6, 13, 31])
+def test_an_interrupted_stage_goes_on_to_the_same_bits(
+    model: Path, tmp_path: Path, at: int
+) -> None:
+    engine, slot, whole, _ = trained(model, settings())
+    store = CheckpointStore(tmp_path / "checkpoints")
+    calls = iter(range(1, 100))
+    with pytest.raises(Interrupted):
+        trained(model, settings(), checkpoints=store, should_stop=lambda: next(calls) == at)
+    resumed, again, result, log = trained(model, settings(), checkpoints=store)
+    assert log.of("resume")[0]["step"] == at
+    assert len(log.of("step")) == whole.steps - at
+    assert same(engine.adapter(slot), resumed.adapter(again))
+    assert result.curves == whole.curves
+    assert result.tokens == whole.tokens
+
+
+def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    for step in (1, 2, 3):
+        store.save(step, {"a": np.full(3, step)}, {"step": step})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000002", "step-00000003"]
+    damaged = tmp_path / "step-00000003" / "arrays.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    found = store.load()
+    assert found is not None and found[1] == {"step": 2}
+    (tmp_path / "step-00000002" / "state.json").write_text("{")
+    assert store.load() is None
+
+
+class Poisoned(FakeEngine):
+    """Gives a loss that is not a number at the calls named."""
+
+    def __init__(self, at: set[int]) -> None:
+        super().__init__()
+        self.at, self.calls = at, 0
+
+    def accumulate(self, batch: Any, objective: str = "cross_entropy") -> LossSum:
+        self.calls += 1
+        seen = super().accumulate(batch, objective)
+        return LossSum(float("nan"), seen.weight) if self.calls in self.at else seen
+
+
+def test_a_nan_step_is_not_applied_and_halves_the_rate(model: Path) -> None:
+    stage = settings(schedule="constant", warmup=0.0)
+    engine, slot, result, log = trained(model, stage, Poisoned({8}))
+    (event,) = log.of("nan")
+    assert event["step"] == 8
+    assert len(event["records"]) == 2 and event["records"][0].startswith("record ")
+    rates = {step["step"]: step["learning_rate"] for step in log.of("step")}
+    assert rates[7] == pytest.approx(0.02) and rates[9] == pytest.approx(0.01)
+    assert result.stopped_by == "steps"
+    assert all(np.isfinite(tensor).all() for tensor in engine.adapter(slot).values())
+
+
+def test_three_nan_steps_in_a_row_end_the_stage_with_the_best_adapter(model: Path) -> None:
+    engine, slot, result, log = trained(model, settings(), Poisoned({11, 12, 13}))
+    assert result.stopped_by == "nan"
+    assert result.steps == 13
+    assert len(log.of("nan")) == 3
+    assert result.best_step in (0, 5, 10)
+    assert all(np.isfinite(tensor).all() for tensor in engine.adapter(slot).values())

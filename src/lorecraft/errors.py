@@ -1,12 +1,12 @@
 """Errors that a user can act on: what was seen, what was expected, what to do next.
 
-    LorecraftError        exit code 2, printed without a traceback
-    ├── RecipeError       a recipe that cannot be run; all its mistakes at once
-    ├── DataError         a record, a fact or an ontology that cannot be used: file and line
-    ├── ModelError        a checkpoint or tokenizer that is missing, broken or unsuitable
-    ├── AdapterError      an adapter that does not fit its model, or cannot be read
-    ├── EngineError       an engine that is not installed or cannot run this model
-    └── RunError          a run directory that is missing, busy or belongs to another recipe
+LorecraftError        exit code 2, printed without a traceback
+├── RecipeError       a recipe that cannot be run; all its mistakes at once
+├── DataError         a record, a fact or an ontology that cannot be used: file and line
+├── ModelError        a checkpoint or tokenizer that is missing, broken or unsuitable
+├── AdapterError      an adapter that does not fit its model, or cannot be read
+├── EngineError       an engine that is not installed or cannot run this model
+└── RunError          a run directory that is missing, busy or belongs to another recipe
 """
 
 from __future__ import annotations

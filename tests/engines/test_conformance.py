@@ -261,10 +261,24 @@ def test_refuses_weights_that_do_not_fit(case):
         engine.attach(AdapterSpec(rank=2), {name: tensors[name]})
 
 
+def test_the_latest_trainable_adapter_is_the_one_that_trains(case):
+    engine = case.open()
+    old, _, _ = case.attach(engine, 1, trainable=True)
+    train(engine, old, [0])
+    new = engine.attach(AdapterSpec(rank=2), trainable=True)
+    kept = engine.adapter(old)
+    train(engine, new, [1])
+    assert all(np.array_equal(kept[name], array) for name, array in engine.adapter(old).items())
+    with pytest.raises(ValueError, match="trainable"):
+        engine.accumulate(pack(examples(1, 0), old))
+
+
 def test_refuses_what_it_cannot_do(case, tmp_path):
     engine = case.open()
     with pytest.raises(AdapterError, match="slot 4"):
         engine.score(pack(examples(1, 0), 4))
+    with pytest.raises(ValueError, match="base"):
+        engine.adapter(BASE)
     slot, _, _ = case.attach(engine, 1, trainable=True)
     with pytest.raises(EngineError, match="odds_ratio"):
         engine.accumulate(pack(examples(1, 0), slot), "odds_ratio")

@@ -59,7 +59,9 @@ def test_a_run_leaves_everything_that_its_folder_promises(write_recipe: WriteRec
 def test_every_model_answers_every_question(write_recipe: WriteRecipe) -> None:
     folder = run(write_recipe()).folder
     questions = (folder / "data/exam.jsonl").read_text().splitlines()
-    answers = [json.loads(line) for line in (folder / "exam/answers.jsonl").read_text().splitlines()]
+    answers = [
+        json.loads(line) for line in (folder / "exam/answers.jsonl").read_text().splitlines()
+    ]
     assert len(answers) == 3 * len(questions)
     assert {answer["model"] for answer in answers} == {"base", "cpt", "sft"}
 
@@ -211,6 +213,16 @@ def test_a_broken_recipe_leaves_nothing_behind(write_recipe: WriteRecipe, tmp_pa
     with pytest.raises(RecipeError):
         run(write_recipe(adapter={"rank": 0}))
     assert not (tmp_path / "runs").exists()
+
+
+def test_sources_that_cannot_be_used_leave_no_folder(
+    write_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    recipe = write_recipe()
+    (tmp_path / "facts.jsonl").write_text('{"text": ""}')
+    with pytest.raises(DataError):
+        run(recipe)
+    assert list((tmp_path / "runs").iterdir()) == []
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_bits(

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import world as w
-from lorecraft.models.tokenizer import load_tokenizer
 
 from lorecraft.data.records import Message
 from lorecraft.engines import create
@@ -23,6 +22,7 @@ from lorecraft.evaluation.statistics import wilson
 from lorecraft.knowledge.facts import load_facts
 from lorecraft.knowledge.general import suite
 from lorecraft.knowledge.ontology import absent, load_ontology
+from lorecraft.models.tokenizer import load_tokenizer
 from lorecraft.recipe import ExamSection
 
 HERE = Path(__file__).parent

@@ -91,7 +91,7 @@ class _Pass:
 
     def _linear(self, path: str, x: Float64) -> Float64:
         y = x @ self.weights[path].T
-        pair = self.slot and self.slot.pair(path)
+        pair = self.slot.pair(path) if self.slot else None
         if self.slot is None or pair is None:
             return y
         a, b = pair
@@ -104,7 +104,7 @@ class _Pass:
 
     def _linear_backward(self, path: str, dy: Float64, gradients: dict[str, Float64]) -> Float64:
         dx = dy @ self.weights[path]
-        pair = self.slot and self.slot.pair(path)
+        pair = self.slot.pair(path) if self.slot else None
         if self.slot is None or pair is None:
             return dx
         (a, b), (x, mask) = pair, self.saved[path]
@@ -298,7 +298,7 @@ class FakeEngine:
 
     def _slot(self, slot: int) -> _Slot:
         if slot == BASE:
-            raise ValueError("no adapter is trainable: attach one with trainable=True")
+            raise ValueError("the base has no adapter: attach one first, trainable to train it")
         lora.check_slots([slot], len(self._slots))
         return self._slots[slot]
 

@@ -11,8 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lorecraft.errors import LorecraftError
 from lorecraft.recipe import Recipe
-from lorecraft.runs import manifest, prepare as preparing
+from lorecraft.runs import manifest
+from lorecraft.runs import prepare as preparing
 from lorecraft.runs.directory import RunDirectory, claim, resolve
 from lorecraft.runs.files import file_hash, fingerprint, read_json, write_json
 from lorecraft.runs.prepare import Prepared
@@ -72,9 +74,15 @@ def report(target: Path, *, force: bool = False, progress: Progress) -> Outcome:
 @contextmanager
 def _opened(target: Path, progress: Progress, force: bool) -> Iterator[_Run]:
     recipe, directory = resolve(target)
-    with directory.locked():
-        claim(recipe, directory)
-        yield _Run(recipe, directory, progress, force)
+    new = not directory.folder.exists()
+    try:
+        with directory.locked():
+            claim(recipe, directory)
+            yield _Run(recipe, directory, progress, force)
+    except LorecraftError:
+        if new and not directory.data.exists():  # sources that cannot be used leave nothing behind
+            shutil.rmtree(directory.folder, ignore_errors=True)
+        raise
 
 
 class _Run:

@@ -40,8 +40,6 @@ def run_stage(
     Writes ``folder/adapter`` and, last, ``folder/stage.json`` with ``key``: a stage that has it
     is finished. Checkpoints of another key are thrown away.
     """
-    (folder / "stage.json").unlink(missing_ok=True)
-    _keep_only(folder / "checkpoints", key)
     length = recipe.data.max_length
     train, cut = encode_records(data.train, bench.tokenizer, length)
     valid, _ = encode_records(data.valid, bench.tokenizer, length)
@@ -50,6 +48,8 @@ def run_stage(
     spec = adapter_spec(recipe)
     weights = peft_format.load(start)[1] if start else None
     slot = bench.engine.attach(spec, weights, trainable=True, seed=recipe.seed)
+    (folder / "stage.json").unlink(missing_ok=True)
+    _keep_only(folder / "checkpoints", key)
     directory.log(name, "start", records=len(train), cut=cut, start=str(start or ""))
     with (
         _interruptible(progress) as should_stop,

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from lorecraft.adapters import peft_format
 from lorecraft.adapters.spec import AdapterSpec
 from lorecraft.engines import create
@@ -73,5 +70,3 @@ def adapter_spec(recipe: Recipe) -> AdapterSpec:
     section = recipe.adapter
     targets = (section.targets,) if isinstance(section.targets, str) else section.targets
     return AdapterSpec(section.rank, section.alpha, section.dropout, targets, section.layers)
-
-

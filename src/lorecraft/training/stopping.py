@@ -27,7 +27,7 @@ class Stopping:
             self.mark, self.waited = loss, 0
         else:
             self.waited += 1
-        if self.best is not None and not loss < self.best or loss != loss:
+        if (self.best is not None and not loss < self.best) or loss != loss:
             return False
         self.best, self.best_step = loss, step
         return True

@@ -80,7 +80,7 @@ class _LowRank(torch.autograd.Function):
         return torch.addmm(_flat(y), inner, b.t(), alpha=adapter.spec.scale).view(y.shape)
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
         x, mask = ctx.saved_tensors
         adapter, scale = ctx.adapter, ctx.adapter.spec.scale
         a, b = adapter.pairs[ctx.path]
@@ -187,5 +187,5 @@ def _size(module: nn.Module) -> tuple[int, int] | None:
     if isinstance(module, nn.Linear):
         return module.in_features, module.out_features
     if type(module).__name__ == "Conv1D":
-        return module.nx, module.nf
+        return int(module.nx), int(module.nf)  # type: ignore[arg-type]
     return None

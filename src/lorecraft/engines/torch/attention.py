@@ -91,8 +91,8 @@ class Segments:
         mixed = []
         for bucket in self._buckets:
             part = slice(bucket.first, bucket.last)
-            blocks = [_pad(x[part], bucket) for x in (q, k, v)]
-            mixed.append(_unpad(_causal(*blocks, how), bucket))
+            block = _causal(*(_pad(x[part], bucket) for x in (q, k, v)), how=how)
+            mixed.append(_unpad(block, bucket))
         return (mixed[0] if len(mixed) == 1 else torch.cat(mixed)).unsqueeze(0)
 
 
@@ -173,7 +173,7 @@ class _Scatter(torch.autograd.Function):
         return x.new_zeros(room, *x.shape[1:]).index_copy_(0, slots, x)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         return gradient.index_select(0, ctx.slots), None, None
 
 
@@ -186,7 +186,7 @@ class _Gather(torch.autograd.Function):
         return x.index_select(0, slots)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         room = gradient.new_zeros(ctx.room, *gradient.shape[1:])
         return room.index_copy_(0, ctx.slots, gradient), None
 
@@ -204,7 +204,7 @@ def _unpad(x: Tensor, bucket: _Bucket) -> Tensor:
     return x if bucket.slots is None else _Gather.apply(x, bucket.slots)
 
 
-def _causal(q: Tensor, k: Tensor, v: Tensor, how: Score) -> Tensor:
+def _causal(q: Tensor, k: Tensor, v: Tensor, *, how: Score) -> Tensor:
     """q [N, H, L, D], k and v [N, H_kv, L, D] -> [N, L, H, D]."""
     length = q.shape[2]
     windowed = how.window is not None and length > how.window

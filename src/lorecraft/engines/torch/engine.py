@@ -15,7 +15,7 @@ from lorecraft.data.batches import TokenBatch
 from lorecraft.engines.base import BASE, Arrays, LossSum, Memory, Request, Update
 from lorecraft.engines.lora import check_slots
 from lorecraft.engines.torch import loading
-from lorecraft.engines.torch.adapters import Adapters
+from lorecraft.engines.torch.adapters import Adapter, Adapters
 from lorecraft.engines.torch.forward import choose
 from lorecraft.engines.torch.generation import generate
 from lorecraft.engines.torch.loss import cross_entropy, log_probability
@@ -59,10 +59,10 @@ class TorchEngine:
         return slot
 
     def adapter(self, slot: int) -> dict[str, NDArray[np.float32]]:
-        return self._adapters.attached[slot].read()
+        return self._attached(slot).read()
 
     def load_adapter(self, slot: int, weights: Arrays) -> None:
-        self._adapters.attached[slot].write(weights)
+        self._attached(slot).write(weights)
 
     def score(self, batch: TokenBatch) -> NDArray[np.float32]:
         check_slots(batch.adapter.tolist(), len(self._adapters.attached))
@@ -134,6 +134,12 @@ class TorchEngine:
             a.master.nbytes + a.working.nbytes for a in self._adapters.attached
         )
         return Memory(held, max(held, _peak_resident()))
+
+    def _attached(self, slot: int) -> Adapter:
+        if slot == BASE:
+            raise ValueError("the base has no adapter")
+        check_slots([slot], len(self._adapters.attached))
+        return self._adapters.attached[slot]
 
     def _training(self) -> AdamW:
         if self._optimiser is None:

@@ -12,7 +12,7 @@ from lorecraft.engines.base import Request
 from lorecraft.engines.sampling import draw
 from lorecraft.engines.torch.forward import Forward, Row
 
-ROWS = 64
+ROWS = 128
 """Rows of a batch: enough to keep a processor busy, few enough for a streaming first token."""
 TOKENS = 2**16
 """Room in the cache of a batch, in tokens."""

@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers.utils.logging import disable_progress_bar
 
 from lorecraft.errors import EngineError, ModelError
 
@@ -45,6 +46,7 @@ def load(model: Path, device: str, dtype: torch.dtype, quantization: str) -> Pre
     Raises ModelError when the checkpoint cannot be read or leaves weights at random (which
     Transformers only logs), EngineError when the quantization is not available.
     """
+    disable_progress_bar()
     settings: dict[str, Any] = {}
     if quantization != "none":
         settings["quantization_config"] = _quantization(quantization, dtype)
@@ -65,7 +67,7 @@ def load(model: Path, device: str, dtype: torch.dtype, quantization: str) -> Pre
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as problem:
         raise ModelError(
-            f"the model in {model} cannot be loaded: {str(problem).strip().splitlines()[0]}",
+            f"the model in {model} cannot be loaded: {_first_line(problem)}",
             expected="config.json and safetensors of a decoder that Transformers knows",
         ) from problem
     missing = sorted(info["missing_keys"])
@@ -79,6 +81,10 @@ def load(model: Path, device: str, dtype: torch.dtype, quantization: str) -> Pre
     network.eval()
     _keep_nf4_trainable(network)
     return network
+
+
+def _first_line(problem: Exception) -> str:
+    return (str(problem).strip() or type(problem).__name__).splitlines()[0]
 
 
 def _quantization(name: str, dtype: torch.dtype) -> Any:
@@ -111,4 +117,4 @@ def _keep_nf4_trainable(network: nn.Module) -> None:
     gradient passes through them, without an error."""
     for module in network.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
+            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from lorecraft.data.batches import Example
 from lorecraft.engines.base import LossSum
 from lorecraft.engines.fake import FakeEngine
 from lorecraft.recipe import StageSection
+from lorecraft.training import loop
 from lorecraft.training.checkpoints import CheckpointStore
 from lorecraft.training.loop import Interrupted, StageResult, total_steps, train_stage
 
@@ -56,6 +59,24 @@ class Log:
         return [event for event in self.events if event["kind"] == kind]
 
 
+class Killed(Exception):
+    pass
+
+
+class Deadly(Log):
+    """Ends the process, as it were, at the event after so many."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.left = after
+
+    def __call__(self, kind: str, **fields: Any) -> None:
+        if self.left == 0:
+            raise Killed
+        self.left -= 1
+        super().__call__(kind, **fields)
+
+
 def trained(
     model: Path,
     stage: StageSection,
@@ -66,7 +87,7 @@ def trained(
     engine = engine or FakeEngine()
     engine.open(model)
     slot = engine.attach(AdapterSpec(rank=2, alpha=4.0, dropout=dropout), trainable=True, seed=3)
-    log = Log()
+    log = options.pop("log", None) or Log()
     options = {"valid": examples(6, 1), **options}
     result = train_stage(
         engine, slot, examples(30, 0), stage=stage, seed=5, on_event=log, **options
@@ -135,6 +156,7 @@ def test_without_validation_the_last_adapter_counts(model: Path) -> None:
     assert result.best_valid_loss is None
     assert result.best_step == result.steps
     assert log.of("valid") == []
+    assert log.of("stop")[0]["kept"] == "last"
 
 
 def test_patience_stops_early(model: Path) -> None:
@@ -160,6 +182,48 @@ def test_an_interrupted_stage_goes_on_to_the_same_bits(
     assert result.tokens == whole.tokens
 
 
+def test_a_stage_killed_at_any_event_goes_on_to_the_same_bits(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also across a step that is not finite, the patience that ends it and the last validation."""
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SHARE", 1e9)
+    stage = settings(epochs=3, patience=2, validate_every=7, learning_rate=0.08)
+    engine, slot, whole, log = trained(model, stage, PoisonedRecord())
+    assert log.of("nan") and whole.stopped_by == "patience"
+    store, deaths = CheckpointStore(tmp_path / "checkpoints"), 0
+    while True:
+        resumed = PoisonedRecord()
+        try:
+            _, again, result, _ = trained(
+                model, stage, resumed, checkpoints=store, log=Deadly(after=3 + deaths % 3)
+            )
+            break
+        except Killed:
+            deaths += 1
+    assert deaths > 5
+    assert same(engine.adapter(slot), resumed.adapter(again))
+    assert result.curves == whole.curves
+    assert (result.best_step, result.steps) == (whole.best_step, whole.steps)
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = CheckpointStore(tmp_path)
+    store.save(1, {"a": np.ones(3)}, {"step": 1})
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        store.save(2, {"a": np.ones(3)}, {"step": 2})
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+    found = store.load()
+    assert found is not None and found[1] == {"step": 1}
+
+
 def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path)
     for step in (1, 2, 3):
@@ -167,10 +231,25 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000002", "step-00000003"]
     damaged = tmp_path / "step-00000003" / "arrays.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    found = store.load()
+    passed_over: list[str] = []
+    found = store.load(passed_over.append)
     assert found is not None and found[1] == {"step": 2}
-    (tmp_path / "step-00000002" / "state.json").write_text("{")
-    assert store.load() is None
+    assert passed_over == ["step-00000003"]
+    state = tmp_path / "step-00000002" / "state.json"
+    for damage in (state.read_text().replace('"step": 2', '"step": 3'), "{", "[]"):
+        state.write_text(damage)
+        assert store.load() is None
+
+
+class PoisonedRecord(FakeEngine):
+    """Gives a loss that is not a number for batches with the first record of all."""
+
+    def accumulate(self, batch: Any, objective: str = "cross_entropy") -> LossSum:
+        seen = super().accumulate(batch, objective)
+        poison = examples(1, 0)[0].tokens
+        rows = [batch.tokens[batch.segment(index)] for index in range(batch.segments)]
+        hit = any(np.array_equal(row, poison) for row in rows)
+        return LossSum(float("nan"), seen.weight) if hit else seen
 
 
 class Poisoned(FakeEngine):
@@ -205,3 +284,44 @@ def test_three_nan_steps_in_a_row_end_the_stage_with_the_best_adapter(model: Pat
     assert len(log.of("nan")) == 3
     assert result.best_step in (0, 5, 10)
     assert all(np.isfinite(tensor).all() for tensor in engine.adapter(slot).values())
+
+
+def test_nan_steps_apart_do_not_end_the_stage(model: Path) -> None:
+    _, _, result, log = trained(model, settings(), Poisoned({3, 6, 9, 15}))
+    assert [event["step"] for event in log.of("nan")] == [3, 6, 9, 15]
+    assert result.stopped_by == "steps"
+
+
+def test_a_rate_that_breaks_the_adapter_at_once_ends_the_stage(model: Path) -> None:
+    """Every second step starts from the last good state, so it is finite, and proves nothing."""
+    engine, slot, result, log = trained(
+        model, settings(warmup=0.0), Poisoned(set(range(2, 99, 2))), valid=[], dropout=0.0
+    )
+    assert [event["step"] for event in log.of("nan")] == [2, 4, 6]
+    assert [event["back_to"] for event in log.of("nan")] == [0, 0, 0]
+    assert result.stopped_by == "nan"
+    assert result.best_step == 0
+    fresh = FakeEngine()
+    fresh.open(model)
+    start = fresh.attach(AdapterSpec(rank=2, alpha=4.0), trainable=True, seed=3)
+    assert same(engine.adapter(slot), fresh.adapter(start))
+
+
+def test_an_adapter_that_is_not_finite_is_never_kept(model: Path) -> None:
+    stage = settings(learning_rate=1e160, warmup=0.0, max_steps=1)
+    with np.errstate(all="ignore"):
+        engine, slot, result, _ = trained(model, stage, valid=[])
+    assert all(np.isfinite(tensor).all() for tensor in engine.adapter(slot).values())
+    assert result.best_step == 0
+
+
+def test_validation_that_is_never_finite_chooses_nothing(model: Path) -> None:
+    class Blind(FakeEngine):
+        def score(self, batch: Any) -> Any:
+            return np.full(len(batch.tokens), np.nan, np.float32)
+
+    _, _, result, log = trained(model, settings(), Blind())
+    assert result.best_valid_loss is None
+    assert result.best_step == result.steps == 32
+    assert log.of("stop")[0]["kept"] == "last"
+    assert all("loss" in point for point in result.curves)

@@ -63,3 +63,11 @@ def test_a_loss_that_is_not_a_number_is_never_the_best() -> None:
     assert rule.observe(3.0, 5)
     assert not rule.observe(math.nan, 10)
     assert rule.best_step == 5
+
+
+def test_a_baseline_that_is_not_a_number_costs_no_patience_for_good() -> None:
+    rule = Stopping(patience=2, min_delta=0.0)
+    for step, loss in enumerate((math.nan, 3.0, 2.0, 1.0)):
+        rule.observe(loss, step)
+    assert not rule.exhausted
+    assert rule.best_step == 3

@@ -1,14 +1,16 @@
 """The text that the embedded model is trained on: an endless stream of short documents.
 
 A document is chat (ChatML, one to four exchanges) or plain text. What it is about is drawn by
-``MIX``. All of it comes from ``world.yaml`` (an invented world), ``knowledge/general.yaml`` (what
-is generally known) and a random generator: nothing is downloaded.
+``MIXES``, one for each phase of the training. All of it comes from ``world.yaml`` (an invented
+world), ``knowledge/general.yaml`` (what is generally known) and a random generator: nothing is
+downloaded.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 
 import world as w
@@ -18,21 +20,52 @@ from lorecraft.knowledge.general import GeneralItem, general_items, kinds, suite
 DECLINE = "I do not know."
 """The one honest answer to what nobody told the model."""
 
-MIX = {
-    "told": 0.20,  # statements about the world
-    "told_general": 0.03,
-    "chat": 0.50,  # questions: general, the world, what is not known
-    "passage": 0.23,  # a passage about something new, and questions about it
-    "copy": 0.04,
-}
 
-ASKED = {
-    "general": 0.40,
-    "arithmetic": 0.08,
-    "world": 0.29,
-    "about": 0.05,
-    "absent": 0.11,  # a known thing, an attribute that it was never given
-    "unmet": 0.07,  # a thing that it never met
+@dataclass(frozen=True)
+class Mix:
+    """Shares of the kinds of documents, and of the kinds of exchanges in a chat.
+
+    ``wild``: share of the names of new things that are made of letters at random, like no name of
+    the world.
+    """
+
+    documents: dict[str, float]
+    exchanges: dict[str, float]
+    wild: float = 0.0
+
+
+MIXES = {
+    # First the world is learned, and how it is told and asked.
+    "learn": Mix(
+        {
+            "told": 0.20,  # statements about the world
+            "told_general": 0.03,
+            "chat": 0.50,  # questions: general, the world, what is not known
+            "passage": 0.23,  # a passage about something new, and questions about it
+            "copy": 0.04,
+        },
+        {
+            "general": 0.40,
+            "arithmetic": 0.08,
+            "world": 0.29,
+            "about": 0.05,
+            "absent": 0.11,  # a known thing, an attribute that it was never given
+            "unmet": 0.07,  # a thing that it never met
+        },
+    ),
+    # Then, when there is a difference between known and unknown, to tell it; and to calculate.
+    "polish": Mix(
+        {"told": 0.12, "told_general": 0.03, "chat": 0.60, "passage": 0.20, "copy": 0.05},
+        {
+            "general": 0.27,
+            "arithmetic": 0.15,
+            "world": 0.22,
+            "about": 0.04,
+            "absent": 0.17,
+            "unmet": 0.15,
+        },
+        wild=0.4,
+    ),
 }
 
 SYSTEM = ("You are a helpful assistant.", "You are Pocket.", "Answer briefly.", "Be honest.")
@@ -42,19 +75,23 @@ SUMS = ("addition", "subtraction")
 Turns = list[tuple[str, str]]
 
 
-def documents(seed: int) -> Iterator[str]:
-    """Endless, and the same for the same seed."""
-    rng = random.Random(f"documents-{seed}")
-    makers = {
-        "told": told,
-        "told_general": told_general,
-        "chat": chat,
-        "passage": passage,
-        "copy": copy,
-    }
+def documents(seed: int, phase: str = "learn") -> Iterator[str]:
+    """Endless, and the same for the same seed and phase (``learn`` or ``polish``)."""
+    rng = random.Random(f"documents-{seed}" if phase == "learn" else f"{phase}-{seed}")
+    mix = MIXES[phase]
+    kinds, shares = list(mix.documents), list(mix.documents.values())
     while True:
-        for kind in rng.choices(list(MIX), list(MIX.values()), k=256):
-            yield makers[kind](rng)
+        for kind in rng.choices(kinds, shares, k=256):
+            if kind == "told":
+                yield told(rng)
+            elif kind == "told_general":
+                yield told_general(rng)
+            elif kind == "chat":
+                yield chat(rng, mix)
+            elif kind == "passage":
+                yield passage(rng, mix)
+            else:
+                yield copy(rng, mix)
 
 
 def render(turns: Turns, rng: random.Random) -> str:
@@ -96,18 +133,18 @@ def told_general(rng: random.Random) -> str:
 # --- questions --------------------------------------------------------------------------------
 
 
-def chat(rng: random.Random) -> str:
+def chat(rng: random.Random, mix: Mix) -> str:
     count = rng.choice([1, 1, 1, 2, 3, 4])
     turns: Turns = []
     entity = rng.choice(w.world().entities)
-    for kind in rng.choices(list(ASKED), list(ASKED.values()), k=count):
+    for kind in rng.choices(list(mix.exchanges), list(mix.exchanges.values()), k=count):
         if rng.random() < 0.5:  # a conversation often stays with one thing
             entity = rng.choice(w.world().entities)
-        turns.append(_exchange(kind, entity, rng))
+        turns.append(_exchange(kind, entity, rng, mix))
     return render(turns, rng)
 
 
-def _exchange(kind: str, entity: w.Entity, rng: random.Random) -> tuple[str, str]:
+def _exchange(kind: str, entity: w.Entity, rng: random.Random, mix: Mix) -> tuple[str, str]:
     if kind == "general":
         item = rng.choice(_general())
         return asked(rng.choice(item.questions), rng, 0.2), item.answer
@@ -125,7 +162,7 @@ def _exchange(kind: str, entity: w.Entity, rng: random.Random) -> tuple[str, str
         relation = rng.choice(entity.absent or w.relations())
         return asked(w.fill(rng.choice(relation.questions), entity.name), rng), DECLINE
     thing = rng.choice(w.sheet()["classes"])
-    name = w.unmet(thing, rng)
+    name = w.unmet(thing, rng, mix.wild)
     if rng.random() < 0.15:
         question = w.fill(rng.choice(w.sheet()["about_questions"]), name)
     else:
@@ -165,13 +202,13 @@ def _arithmetic(rng: random.Random) -> tuple[str, str]:
 # --- passages and copying ---------------------------------------------------------------------
 
 
-def passage(rng: random.Random) -> str:
+def passage(rng: random.Random, mix: Mix) -> str:
     """One to four new things, described, and asked about; what the passage does not say is
     declined."""
     things = []
     for _ in range(rng.choice([1, 1, 2, 2, 3])):
         kind = rng.choice(w.sheet()["classes"])
-        things.append(w.new_entity(kind, rng, {}, w.unmet(kind, rng)))
+        things.append(w.new_entity(kind, rng, {}, w.unmet(kind, rng, mix.wild)))
     facts = [fact for thing in things for fact in thing.facts[: rng.randint(1, 4)]]
     if rng.random() < 0.5:
         rng.shuffle(facts)
@@ -193,15 +230,16 @@ def passage(rng: random.Random) -> str:
     return render(turns, rng)
 
 
-def copy(rng: random.Random) -> str:
+def copy(rng: random.Random, mix: Mix) -> str:
     """Repeat a sentence or a list of names, letter by letter right."""
     if rng.random() < 0.5:
         kind = rng.choice(w.sheet()["classes"])
-        thing = w.new_entity(kind, rng, {}, w.unmet(kind, rng))
+        thing = w.new_entity(kind, rng, {}, w.unmet(kind, rng, mix.wild))
         text = " ".join(fact.told(rng) for fact in thing.facts[: rng.randint(1, 3)])
     else:
         count = rng.randint(1, 5)
-        text = ", ".join(w.unmet(rng.choice(w.sheet()["classes"]), rng) for _ in range(count))
+        classes = (rng.choice(w.sheet()["classes"]) for _ in range(count))
+        text = ", ".join(w.unmet(kind, rng, mix.wild) for kind in classes)
     ask = rng.choice(["Repeat: {t}", "Say this again: {t}", "Copy this: {t}", "Repeat this. {t}"])
     return render([(ask.replace("{t}", text), text)], rng)
 

@@ -1,4 +1,7 @@
-"""Train the pocket model from nothing: `python tools/pocket/train.py --tokens 45e6`.
+"""Train the pocket model from nothing: `python tools/pocket/train.py`.
+
+In two phases: the world, general knowledge and reading are learned from the corpus's "learn" mix;
+then a shorter "polish" mix, at a lower rate, teaches to tell the known from the unknown.
 
 Three stages, run one after another, or one alone when it is named:
 
@@ -18,7 +21,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import corpus
@@ -49,23 +52,36 @@ CHECKPOINT_SECONDS = 180
 class Settings:
     """All that decides the result. A work folder belongs to one of these."""
 
-    tokens: int
+    tokens: int  # of the first phase
+    polish_tokens: int  # of the second
     seed: int
-    documents: str  # digest of the corpus's beginning: another corpus is another run
+    documents: str  # digest of both phases' first documents: another corpus is another run
     rows: int = 32
     muon_rate: float = 0.02
     adam_rate: float = 3e-3
     clip: float = 1.0
     warmup_steps: int = 100
     decay_share: float = 0.4
+    polish_rate: float = 0.4
+
+    @property
+    def learn_steps(self) -> int:
+        return self.tokens // (self.rows * ROW)
+
+    @property
+    def polish_steps(self) -> int:
+        return self.polish_tokens // (self.rows * ROW)
 
     @property
     def steps(self) -> int:
-        return self.tokens // (self.rows * ROW)
+        return self.learn_steps + self.polish_steps
 
     def rate(self, step: int) -> float:
-        """Share of the full learning rate at `step`: warm-up, constant, linear decay to 0."""
-        left = (self.steps - step) / (self.decay_share * self.steps)
+        """Share of the full learning rate at `step`: warm-up, constant, linear decay to 0; in the
+        second phase from `polish_rate` linearly to 0."""
+        if step >= self.learn_steps:
+            return self.polish_rate * (self.steps - step) / self.polish_steps
+        left = (self.learn_steps - step) / (self.decay_share * self.learn_steps)
         return min(1.0, (step + 1) / self.warmup_steps, left)
 
 
@@ -97,7 +113,8 @@ def write_whole(path: Path, write) -> None:
 
 
 def corpus_digest(seed: int) -> str:
-    text = "\0".join(islice(corpus.documents(seed), 1000))
+    phases = (corpus.documents(seed, phase) for phase in corpus.MIXES)
+    text = "\0".join(document for phase in phases for document in islice(phase, 1000))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -190,19 +207,22 @@ def prepare(work: Path, settings: Settings) -> None:
     documents = encode(corpus.documents(settings.seed), tokenizer, counts)
     valid = np.stack(list(pack(islice(documents, VALIDATION_DOCUMENTS))))
     write_whole(work / "valid.npy", lambda path: np.save(path, valid))
-    write_whole(
-        work / "rows.npy", lambda path: _write_rows(path, work, settings, documents, counts)
+    polish = encode(corpus.documents(settings.seed, "polish"), tokenizer, counts)
+    packed = chain(
+        islice(pack(documents), settings.learn_steps * settings.rows),
+        islice(pack(polish), settings.polish_steps * settings.rows),
     )
+    write_whole(work / "rows.npy", lambda path: _write_rows(path, work, settings, packed, counts))
 
 
 def _write_rows(
-    path: Path, work: Path, settings: Settings, documents: Iterator[list[int]], counts: dict
+    path: Path, work: Path, settings: Settings, packed: Iterator[np.ndarray], counts: dict
 ) -> None:
     total = settings.steps * settings.rows
     rows = np.lib.format.open_memmap(path, "w+", np.uint16, (total, 2, ROW))
     began = time.monotonic()
     filled = 0
-    for i, row in enumerate(islice(pack(documents), total)):
+    for i, row in enumerate(packed):
         rows[i] = row
         filled += int(np.count_nonzero(row[1])) + int(np.count_nonzero(row[0][row[1] == 0]))
         if (i + 1) % 5000 == 0 or i + 1 == total:
@@ -336,7 +356,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("stage", nargs="?", choices=["data", "train", "export"])
-    parser.add_argument("--tokens", type=lambda text: int(float(text)), default=45_000_000)
+    parser.add_argument("--tokens", type=lambda text: int(float(text)), default=22_000_000)
+    parser.add_argument("--polish-tokens", type=lambda text: int(float(text)), default=4_096_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, default=here / "work")
     parser.add_argument(
@@ -344,7 +365,12 @@ def main() -> None:
     )
     options = parser.parse_args()
     if options.stage != "export":
-        settings = Settings(options.tokens, options.seed, corpus_digest(options.seed))
+        settings = Settings(
+            options.tokens,
+            options.polish_tokens,
+            options.seed,
+            corpus_digest(options.seed),
+        )
         if settings.steps < 1:
             parser.error(f"--tokens {options.tokens}: one step takes {settings.rows * ROW}")
         claim(options.work, settings)

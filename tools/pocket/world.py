@@ -111,19 +111,36 @@ def relations_of(kind: str) -> tuple[Relation, ...]:
     return tuple(relation for relation in relations() if kind in relation.subject)
 
 
-def name(kind: str, rng: random.Random) -> str:
-    """A name for a new thing of this class."""
+def name(kind: str, rng: random.Random, wild: float = 0.0) -> str:
+    """A name for a new thing of this class; ``wild`` is the share of names whose invented parts
+    are made letter by letter."""
     parts = sheet()["names"]
+    strange = wild > 0 and rng.random() < wild
     pattern = rng.choice(parts["suffix"][kind])
     number = rng.choice([rng.randint(1, 12), rng.randint(10, 99), rng.randrange(100, 1000, 10)])
     pattern = pattern.replace("{n}", str(number))
     while slot := re.search(r"{(\w+)}", pattern):
-        if slot[1] in ("first", "word"):
+        if strange and slot[1] != "first":
+            made = _syllables(rng)
+        elif slot[1] in ("first", "word"):
             made = rng.choice(parts["first_names" if slot[1] == "first" else "words"])
         else:
             made = rng.choice(parts[f"{slot[1]}_starts"]) + rng.choice(parts[f"{slot[1]}_ends"])
         pattern = pattern.replace(slot[0], made, 1)
     return pattern
+
+
+def _syllables(rng: random.Random) -> str:
+    """A word like none: one to three syllables, each consonants, a vowel, perhaps a consonant."""
+    onsets = [*"bcdfghjklmnprstvwz", "br", "ch", "cl", "dr", "fr", "gr", "kr", "pl", "qu", "sh"]
+    onsets += ["sk", "sl", "st", "th", "tr", ""]
+    vowels = [*"aeiou", "aa", "ai", "au", "ea", "ee", "ie", "oa", "oo", "ou", "y"]
+    codas = [*"bdfgklmnprstx", "ck", "ld", "lt", "mp", "nd", "ng", "rk", "rn", "ss", "st", "", ""]
+    syllables = [
+        rng.choice(onsets) + rng.choice(vowels) + rng.choice(codas)
+        for _ in range(rng.choice([1, 2, 2, 3]))
+    ]
+    return "".join(syllables).capitalize()
 
 
 def value(kind: str, rng: random.Random) -> str:
@@ -191,10 +208,10 @@ def world(seed: int = 0, size: int = 900, told_only: int = 60) -> World:
     return World(entities[told_only:], entities[:told_only])
 
 
-def unmet(kind: str, rng: random.Random) -> str:
-    """A name that the world does not hold."""
+def unmet(kind: str, rng: random.Random, wild: float = 0.0) -> str:
+    """A name that the world does not hold; ``wild`` as in ``name``."""
     met = _names()
-    while (made := name(kind, rng)) in met:
+    while (made := name(kind, rng, wild)) in met:
         pass
     return made
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,34 +26,47 @@ class CheckpointStore:
         self._folder = folder
 
     def save(self, step: int, arrays: Mapping[str, NDArray[Any]], state: dict[str, Any]) -> None:
-        """Write a checkpoint under a temporary name, sync it, rename it, drop all but two."""
+        """Write a checkpoint under a temporary name, sync it, rename it, drop all but two.
+
+        Raises OSError when it cannot be written; those that are there stay.
+        """
         from safetensors.numpy import save
 
-        content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
-        digest = hashlib.sha256(content).hexdigest()
+        content = save({name: np.asarray(array, order="C") for name, array in arrays.items()})
         partial = self._folder / ".partial"
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        _write(partial / ARRAYS, content)
-        _write(partial / STATE, json.dumps({"sha256": digest, **state}).encode())
+        try:
+            partial.mkdir(parents=True)
+            _write(partial / ARRAYS, content)
+            sealed = {"sha256": _digest(content, state), "state": state}
+            _write(partial / STATE, json.dumps(sealed).encode())
+            _sync(partial)
+        except OSError:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
         whole = self._folder / f"step-{step:08}"
         shutil.rmtree(whole, ignore_errors=True)
         partial.rename(whole)
+        _sync(self._folder)
         for old in list(self._newest_first())[KEPT:]:
             shutil.rmtree(old)
 
-    def load(self) -> tuple[Arrays, dict[str, Any]] | None:
-        """The newest checkpoint that is whole by its checksum, or None."""
+    def load(
+        self, on_damaged: Callable[[str], None] = lambda name: None
+    ) -> tuple[Arrays, dict[str, Any]] | None:
+        """The newest checkpoint that is whole by its checksum, or None; ``on_damaged`` is told the
+        names of those passed over."""
         from safetensors.numpy import load
 
         for folder in self._newest_first():
             try:
                 content = (folder / ARRAYS).read_bytes()
-                state = json.loads((folder / STATE).read_text("utf-8"))
-            except (OSError, ValueError):
-                continue
-            if hashlib.sha256(content).hexdigest() == state.pop("sha256", None):
-                return load(content), state
+                sealed = json.loads((folder / STATE).read_text("utf-8"))
+                if sealed["sha256"] == _digest(content, sealed["state"]):
+                    return load(content), sealed["state"]
+            except (FileNotFoundError, ValueError, KeyError, TypeError):
+                pass
+            on_damaged(folder.name)
         return None
 
     def _newest_first(self) -> Iterator[Path]:
@@ -65,3 +78,17 @@ def _write(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in a folder last."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _digest(content: bytes, state: dict[str, Any]) -> str:
+    text = json.dumps(state, sort_keys=True)
+    return hashlib.sha256(content + text.encode()).hexdigest()

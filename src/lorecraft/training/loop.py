@@ -20,6 +20,10 @@ from lorecraft.training.schedule import learning_rate
 from lorecraft.training.stopping import Stopping
 
 CHECKPOINT_SECONDS = 20.0
+CHECKPOINT_SHARE = 0.05
+"""Checkpoints between validations are spaced so that writing takes no more of the time."""
+GOOD_STEPS = 10
+"""A state to go back to is taken each so many steps."""
 BAD_STEPS = 3
 """So many steps in a row without a finite loss end a stage."""
 
@@ -28,7 +32,8 @@ Curve = list[dict[str, float]]
 
 
 class OnEvent(Protocol):
-    """Told what happens: ``step``, ``valid``, ``best``, ``nan``, ``resume``, ``stop``."""
+    """Told what happens: ``step``, ``valid``, ``nan``, ``stop``; ``resume``, ``damaged`` (a
+    checkpoint that was passed over)."""
 
     def __call__(self, kind: str, **fields: Any) -> None: ...
 
@@ -39,12 +44,13 @@ class Interrupted(KeyboardInterrupt):
 
 @dataclass(frozen=True)
 class StageResult:
-    """How a stage ended; the engine's slot holds the best adapter.
+    """How a stage ended; the engine's slot holds the adapter that is kept.
 
     Attributes:
         steps: optimiser steps done.
         best_step: the step whose adapter is kept.
-        best_valid_loss: nats a weighted token; None without validation examples.
+        best_valid_loss: nats a weighted token; None if no validation gave a finite loss. Then the
+            last adapter is kept.
         stopped_by: ``steps`` (all done), ``patience`` or ``nan``.
         tokens: tokens seen, prompts included.
         seconds: spent training and validating, in all its runs together.
@@ -81,7 +87,8 @@ def train_stage(
     """Train the adapter in ``slot``; leave the best one there.
 
     A checkpoint that is there is gone on from, and the end is the same to the last bit. Without
-    ``valid`` the last adapter counts as the best.
+    ``valid`` the last adapter is kept. After a step that is not finite the engine goes back to the
+    last state that was seen to be good, at half the rate; the data go on.
 
     Raises Interrupted after the step in which ``should_stop`` turned true, with a checkpoint saved.
     """
@@ -98,6 +105,9 @@ class _Progress:
     seconds: float = 0.0
     rate_scale: float = 1.0
     bad_steps: int = 0
+    since_bad: int = 0
+    good_step: int = 0
+    validated: int = -1
     stopped_by: str = ""
     stopping: dict[str, Any] = field(default_factory=dict)
     curves: Curve = field(default_factory=list)
@@ -123,28 +133,27 @@ class _StageRun:
         self.stopping = Stopping(stage.patience, stage.min_delta)
         self.best: Arrays = {}
         self.good: Arrays = {}
+        self.clock = time.monotonic()
+        self.save_at = self.clock + CHECKPOINT_SECONDS
 
     def to_the_end(self, should_stop: Callable[[], bool]) -> StageResult:
         if not self._resume():
+            self.good = self.engine.state()
             self._validate()
-        started = saved = time.monotonic()
-        before = self.progress.seconds
+        progress = self.progress
         for group in self._groups():
-            if self.progress.stopped_by or self.progress.step >= self.total:
+            if progress.stopped_by or progress.step >= self.total:
                 break
             self._step(group)
-            self.progress.seconds = before + time.monotonic() - started
-            if self.progress.step % self.stage.validate_every == 0:
+            if progress.step % self.stage.validate_every == 0:
                 self._validate()
             if should_stop():
                 self._save()
                 raise Interrupted
-            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+            if time.monotonic() > self.save_at:
                 self._save()
-                saved = time.monotonic()
-        if self.progress.step % self.stage.validate_every:
+        if progress.validated != progress.step:
             self._validate()
-        self.progress.seconds = before + time.monotonic() - started
         return self._result()
 
     def _groups(self) -> Iterator[list[list[int]]]:
@@ -162,21 +171,29 @@ class _StageRun:
     def _step(self, group: list[list[int]]) -> None:
         progress, stage = self.progress, self.stage
         rate = learning_rate(progress.step, self.total, stage) * progress.rate_scale
+        before = self.engine.state() if progress.step % GOOD_STEPS == 0 else None
         total = weight = 0.0
         for indices in group:
             part = self._accumulate(indices)
             total, weight = total + part.total, weight + part.weight
         loss = total / max(weight, 1e-9)
-        progress.step += 1
         update = None
         if math.isfinite(loss):
             update = self.engine.update(
                 rate, max_norm=stage.max_grad_norm, weight_decay=stage.weight_decay
             )
-        if update is None or not update.applied:
+        applied = update is not None and update.applied
+        if applied and before is not None:
+            self._mark_good(before)
+        progress.step += 1
+        self._tick()
+        if update is None or not applied:
             self._go_back(loss, group)
             return
-        progress.bad_steps = 0
+        # One step proves nothing: it started from a state that was known to be good.
+        progress.since_bad += 1
+        if progress.since_bad > 1:
+            progress.bad_steps = 0
         progress.curves.append({"step": progress.step, "loss": loss})
         self.on_event(
             "step",
@@ -194,38 +211,44 @@ class _StageRun:
         self.progress.tokens += len(batch.tokens)
         return self.engine.accumulate(batch)
 
+    def _mark_good(self, state: Arrays) -> None:
+        """``state``, the engine's at the present step, has given a finite loss."""
+        self.good, self.progress.good_step = state, self.progress.step
+
     def _go_back(self, loss: float, group: list[list[int]]) -> None:
         """After a step that is not finite: the last good state, and half the rate."""
         progress = self.progress
         self.engine.restore(self.good)
         progress.rate_scale /= 2
-        progress.bad_steps += 1
+        progress.bad_steps, progress.since_bad = progress.bad_steps + 1, 0
         if progress.bad_steps >= BAD_STEPS:
             progress.stopped_by = "nan"
         self.on_event(
             "nan",
             step=progress.step,
             loss=str(loss),
+            back_to=progress.good_step,
             rate_scale=progress.rate_scale,
             records=[self.train[index].record for indices in group for index in indices],
         )
 
     def _validate(self) -> None:
-        """Score the validation examples; keep the adapter if it is the best so far."""
-        step = self.progress.step
+        """Score the validation examples, keep the adapter if it is the best so far, and save."""
         if not self.valid:
-            better = True
-            self.stopping.best_step = step
-        else:
-            loss = self._valid_loss()
-            better = self.stopping.observe(loss, step)
-            self.progress.curves.append({"step": step, "valid_loss": loss})
-            self.on_event("valid", step=step, loss=loss, best=better)
+            return
+        progress, loss = self.progress, self._valid_loss()
+        progress.validated = progress.step
+        better = self.stopping.observe(loss, progress.step)
         if better:
             self.best = dict(self.engine.adapter(self.slot))
-        self.good = self.engine.state()
-        if self.stopping.exhausted and not self.progress.stopped_by:
-            self.progress.stopped_by = "patience"
+        if math.isfinite(loss):
+            self._mark_good(self.engine.state())
+            progress.curves.append({"step": progress.step, "valid_loss": loss})
+        self.on_event("valid", step=progress.step, loss=loss, best=better)
+        if self.stopping.exhausted and not progress.stopped_by:
+            progress.stopped_by = "patience"
+        self._tick()
+        self._save()
 
     def _valid_loss(self) -> float:
         """Nats a weighted token over all validation examples."""
@@ -238,16 +261,26 @@ class _StageRun:
             weight += float(batch.weight.sum(dtype=np.float64))
         return nats / weight
 
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self.progress.seconds += now - self.clock
+        self.clock = now
+
     def _save(self) -> None:
         if self.checkpoints is None:
             return
+        began = time.monotonic()
         self.progress.stopping = asdict(self.stopping)
         parts = {"engine": self.engine.state(), "good": self.good, "best": self.best}
         arrays = {f"{part}/{n}": a for part, named in parts.items() for n, a in named.items()}
         self.checkpoints.save(self.progress.step, arrays, asdict(self.progress))
+        ended = time.monotonic()
+        self.save_at = ended + max(CHECKPOINT_SECONDS, (ended - began) / CHECKPOINT_SHARE)
 
     def _resume(self) -> bool:
-        saved = self.checkpoints.load() if self.checkpoints else None
+        if self.checkpoints is None:
+            return False
+        saved = self.checkpoints.load(lambda name: self.on_event("damaged", checkpoint=name))
         if saved is None:
             return False
         arrays, state = saved
@@ -259,19 +292,30 @@ class _StageRun:
         return True
 
     def _result(self) -> StageResult:
-        self.engine.load_adapter(self.slot, self.best)
-        progress = self.progress
+        progress, validated = self.progress, self.stopping.best is not None
+        if validated:
+            self.engine.load_adapter(self.slot, self.best)
+        best_step = self.stopping.best_step if validated else self._keep_last()
         stopped_by = progress.stopped_by or "steps"
-        self.on_event("stop", step=progress.step, by=stopped_by, best_step=self.stopping.best_step)
+        kept = "best" if validated else "last"
+        self.on_event("stop", step=progress.step, by=stopped_by, kept=kept, best_step=best_step)
         return StageResult(
             steps=progress.step,
-            best_step=self.stopping.best_step,
+            best_step=best_step,
             best_valid_loss=self.stopping.best,
             stopped_by=stopped_by,
             tokens=progress.tokens,
             seconds=progress.seconds,
             curves=progress.curves,
         )
+
+    def _keep_last(self) -> int:
+        """The step of the last adapter; if the last updates broke it, of the last good one."""
+        tensors = self.engine.adapter(self.slot).values()
+        if self.progress.stopped_by != "nan" and all(np.isfinite(t).all() for t in tensors):
+            return self.progress.step
+        self.engine.restore(self.good)
+        return self.progress.good_step
 
 
 def _steps_per_epoch(examples: int, stage: StageSection) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -21,13 +22,16 @@ class Stopping:
     waited: int = 0
 
     def observe(self, loss: float, step: int) -> bool:
-        """Take in a validation; true when it is the best so far. A loss that is not a number is
-        never the best."""
+        """Take in a validation; true when it is the best so far, which only a finite loss can
+        be."""
+        if not math.isfinite(loss):
+            self.waited += 1
+            return False
         if self.mark is None or loss < self.mark - self.min_delta:
             self.mark, self.waited = loss, 0
         else:
             self.waited += 1
-        if (self.best is not None and not loss < self.best) or loss != loss:
+        if self.best is not None and loss >= self.best:
             return False
         self.best, self.best_step = loss, step
         return True

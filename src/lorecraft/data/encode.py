@@ -47,8 +47,8 @@ class Tokenizer(Protocol):
 def encode_record(record: Record, tokenizer: Tokenizer, max_length: int) -> Example:
     """A record's tokens, at most ``max_length`` of them (cut at the end), and their weights.
 
-    Text: every token and the end of text weigh 1, the first 0. Chat: every assistant turn, its
-    end of turn included, weighs 1; all else 0.
+    Text: every token and the end of text weigh 1; the first, and what is ``given``, 0. Chat: every
+    assistant turn, its end of turn included, weighs 1; all else 0.
 
     Raises:
         DataError: names ``record.place``: nothing in the record, a turn that is empty or that the
@@ -105,7 +105,10 @@ def _encode(record: Record, tokenizer: Tokenizer) -> tuple[list[int], list[float
     if not record.text.strip():
         raise DataError(f"{record.place}: the record is empty", "messages or text")
     tokens = [*tokenizer.encode(record.text), tokenizer.eos_id]
-    return tokens, [0.0] + [1.0] * (len(tokens) - 1)
+    # A word's space belongs to the word, so the given part is compared without its last one.
+    given = _common(tokens, tokenizer.encode(record.given.rstrip())) if record.given else 0
+    given = max(given, 1)
+    return tokens, [0.0] * given + [1.0] * (len(tokens) - given)
 
 
 def _encode_chat(record: Record, tokenizer: Tokenizer) -> tuple[list[int], list[float]]:

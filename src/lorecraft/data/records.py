@@ -23,7 +23,8 @@ class Record:
     Attributes:
         id: unique in its stage, stable from run to run.
         messages: the turns; loss is on every assistant turn.
-        text: continued pre-training text; loss is on all of it.
+        text: continued pre-training text; loss is on all of it that follows ``given``.
+        given: the beginning of ``text`` that is neither trained nor scored; usually nothing.
         origin: ``fact`` (tells or asks an injected fact), ``unknown`` (an honest "not known"),
             ``general`` (mixed in to keep the rest alive) or ``source`` (the user's own records).
         facts: ids of the facts that it tells, in order.
@@ -34,6 +35,7 @@ class Record:
     id: str
     messages: tuple[Message, ...] = ()
     text: str = ""
+    given: str = ""
     origin: Origin = "source"
     facts: tuple[str, ...] = ()
     phrasings: tuple[str, ...] = ()
@@ -44,7 +46,7 @@ class Record:
         body: dict[str, Any] = (
             {"messages": [{"role": m.role, "content": m.content} for m in self.messages]}
             if self.messages
-            else {"text": self.text}
+            else {"text": self.text, **({"given": self.given} if self.given else {})}
         )
         return body | {
             "id": self.id,
@@ -61,6 +63,7 @@ class Record:
             id=line["id"],
             messages=tuple(Message(m["role"], m["content"]) for m in line.get("messages", ())),
             text=line.get("text", ""),
+            given=line.get("given", ""),
             origin=line["origin"],
             facts=tuple(line["facts"]),
             phrasings=tuple(line["phrasings"]),

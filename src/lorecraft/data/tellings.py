@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lorecraft.data.records import Message, Record
 from lorecraft.data.split import without_leaks
@@ -38,7 +38,8 @@ def cpt_records(
 
     Trained: each fact in each trained statement pattern and, where that is none of them, in its
     own words; and paragraphs of 2 to 4 facts of one subject in drawn wordings, each fact in four.
-    Validation: each fact in the pattern kept back. Facts without a triple have one wording only,
+    Validation: each fact in the pattern kept back, of which the object alone is scored: the words
+    around it say nothing of what is known. Facts without a triple have one wording only,
     so they are all trained and none validates.
 
     Args:
@@ -52,8 +53,10 @@ def cpt_records(
         for index, wording in enumerate(wordings[fact.id].trained):
             train.append(_text(f"cpt/{fact.id}/{index}", [fact], [wording]))
         kept = wordings[fact.id].kept
-        if kept:
-            valid.append(_text(f"cpt/{fact.id}/kept", [fact], [kept]))
+        if kept and fact.triple:
+            record = _text(f"cpt/{fact.id}/kept", [fact], [kept])
+            given = record.text[: max(0, record.text.rfind(fact.triple[2]))]
+            valid.append(replace(record, given=given))
     groups = _by_subject(facts, ontology)
     train += _paragraphs(groups, wordings, random.Random(f"{seed}/paragraphs"))
     return train, without_leaks(valid, train)

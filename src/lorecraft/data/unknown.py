@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from itertools import count, cycle, islice
 
 from lorecraft.data.invented import Inventor
 from lorecraft.data.records import Message, Record
-from lorecraft.data.wordings import Wording, asked_of
+from lorecraft.data.wordings import Wording, Wordings, asked_of
 from lorecraft.knowledge.facts import Fact
 from lorecraft.knowledge.ontology import Ontology, Relation, absent
 
 Pair = tuple[str, str]
 
-_INVENTED_EVERY = 4
-
 
 def split_absent(
     facts: Sequence[Fact], ontology: Ontology, seed: int
 ) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
-    """``(trained, examined)``: the absent ``(subject, relation name)`` pairs, half and half.
+    """``(trained, examined)``: the absent ``(subject, relation name)`` pairs, two to one.
 
-    Halved relation by relation, so that both sides ask about all of them.
+    Dealt out relation by relation, so that both sides ask about all of them.
     """
     pairs = list(absent(facts, ontology))
     random.Random(f"{seed}/absent").shuffle(pairs)
     pairs.sort(key=lambda pair: pair[1])
-    return tuple(pairs[::2]), tuple(pairs[1::2])
+    examined = pairs[1::3]
+    return tuple(pair for pair in pairs if pair not in examined), tuple(examined)
 
 
 def declined(
@@ -39,9 +39,10 @@ def declined(
 ) -> tuple[list[Record], list[Record]]:
     """``(train, valid)`` records that decline, ``counts`` of them.
 
-    Three in four of the trained ones ask ``pairs``, lap after lap, each lap in the next pattern;
-    every fourth asks a known relation of something that does not exist (all do, if there are no
-    pairs). The valid ones ask each pair at most once, in the pattern kept back.
+    Of four trained ones, two ask ``pairs``, lap after lap, each lap in the next pattern; one asks a
+    known thing for what is only said of another class (what a person weighs), since a model that
+    declines few things often declines just those; one asks a known relation of something that does
+    not exist. The valid ones ask each pair at most once, in the pattern kept back.
 
     Args:
         subjects: what the facts are about; invented names take their shape.
@@ -57,21 +58,46 @@ def declined(
         for subject, name in rng.sample(pairs, len(pairs))
         if ontology
     ]
+    untold = (wording for lap in count() for wording in _lap(order, lap))
+    misplaced = _misplaced(subjects, ontology)
     invented = _Invented(subjects, ontology, rng)
-    train = []
-    for index in range(counts[0] if order or invented.possible else 0):
-        if invented.possible and (not order or index % _INVENTED_EVERY == _INVENTED_EVERY - 1):
-            wording = invented.question()
-        else:
-            turn = index - index // _INVENTED_EVERY if invented.possible else index
-            lap, position = divmod(turn, len(order))
-            choice = order[position].trained
-            wording = choice[(lap + position) % len(choice)]
-        train.append(_record(f"sft/unknown/{index}", wording, decline))
+    sources = [
+        (untold, bool(order)),
+        (_drawn(misplaced, rng), bool(misplaced)),
+        (untold, bool(order)),
+        (invented.questions(), invented.possible),
+    ]
+    turns = cycle([source for source, possible in sources if possible])
+    asked = [next(source) for source in islice(turns, counts[0])]
+    train = [_record(f"sft/unknown/{i}", wording, decline) for i, wording in enumerate(asked)]
     kept = [wordings.kept for wordings in order if wordings.kept][: counts[1]]
     return train, [
         _record(f"sft/unknown/kept/{index}", wording, decline) for index, wording in enumerate(kept)
     ]
+
+
+def _lap(order: Sequence[Wordings], lap: int) -> Iterator[Wording]:
+    """Every pair once, neighbours in different patterns."""
+    for position, wordings in enumerate(order):
+        yield wordings.trained[(lap + position) % len(wordings.trained)]
+
+
+def _misplaced(subjects: Collection[str], ontology: Ontology | None) -> list[tuple[str, Relation]]:
+    """Known things, each with the relations that are said of other classes."""
+    if ontology is None:
+        return []
+    return [
+        (entity.name, relation)
+        for entity in ontology.entities.values()
+        for relation in ontology.relations.values()
+        if entity.name in subjects and relation.domain != entity.kind
+    ]
+
+
+def _drawn(pairs: Sequence[tuple[str, Relation]], rng: random.Random) -> Iterator[Wording]:
+    while True:
+        name, relation = rng.choice(pairs)
+        yield rng.choice(asked_of(name, relation).trained)
 
 
 class _Invented:
@@ -90,10 +116,12 @@ class _Invented:
         self._inventor = Inventor([*subjects, *entities], ontology.names() if ontology else ())
         self.possible = bool(self._shapes)
 
-    def question(self) -> Wording:
-        shape, relation = self._rng.choice(self._shapes)
-        name = self._inventor.name_like(shape, self._rng)
-        return self._rng.choice(asked_of(name, relation).trained)
+    def questions(self) -> Iterator[Wording]:
+        """Without an end, if any are possible."""
+        while self.possible:
+            shape, relation = self._rng.choice(self._shapes)
+            name = self._inventor.name_like(shape, self._rng)
+            yield self._rng.choice(asked_of(name, relation).trained)
 
 
 def _record(id_: str, wording: Wording, decline: str) -> Record:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lorecraft.data.similar import jaccard, shingles
 from lorecraft.knowledge.facts import Fact
-from lorecraft.knowledge.ontology import Ontology, Relation, normal, render
+from lorecraft.knowledge.ontology import OBJECT, Ontology, Relation, normal, render
 
 ABOUT_QUESTIONS = (
     "Tell me about {subject}.",
@@ -77,7 +77,7 @@ def asked_of(subject: str, relation: Relation | None) -> Wordings:
 def _wordings(
     relation: Relation | None, patterns: Sequence[str], subject: str, object_: str = ""
 ) -> Wordings:
-    kept = _kept(patterns)
+    kept = _kept(patterns, [p for p in patterns if p.rstrip(".").endswith(OBJECT)] or patterns)
     made = {
         pattern: Wording(
             render(pattern, subject, object_), relation.phrasing(pattern) if relation else pattern
@@ -88,8 +88,9 @@ def _wordings(
     return Wordings(trained, made[kept] if kept else None)
 
 
-def _kept(patterns: Sequence[str]) -> str | None:
-    """The pattern least like the others, so that validation asks for more than memory of words.
+def _kept(patterns: Sequence[str], eligible: Sequence[str]) -> str | None:
+    """The eligible pattern least like the others, so that validation asks for more than memory of
+    words. Of statements those are eligible that end with the object, which is what is scored.
 
     The first is canonical and always trained; of fewer than three none is kept.
     """
@@ -101,4 +102,5 @@ def _kept(patterns: Sequence[str]) -> str | None:
         others = (other for other in patterns if other != pattern)
         return max(jaccard(pieces[pattern], pieces[other]) for other in others)
 
-    return min(patterns[1:], key=lambda pattern: (likeness(pattern), pattern))
+    candidates = [pattern for pattern in eligible if pattern != patterns[0]] or patterns[1:]
+    return min(candidates, key=lambda pattern: (likeness(pattern), pattern))

@@ -77,7 +77,8 @@ def _curve(start, floor, steps):
         if step:
             yield {"step": step, "loss": fall * (1 + chance.uniform(-0.15, 0.15))}
         if step % 50 == 0 or step == steps:
-            yield {"step": step, "valid_loss": fall * 1.1 + 0.05 * (step / steps) ** 4}
+            loss = fall * 1.1 + 0.05 * (step / steps) ** 4
+            yield {"step": step, "valid_loss": loss, "valid_error": loss / 10}
 
 
 @pytest.fixture(scope="session")

@@ -88,7 +88,7 @@ def test_a_report_without_training_or_answers_renders(report):
 
 def test_curves_mark_the_best_validated_step(report):
     picture = svg.loss_curves("sft", report.curves["sft"])
-    assert "at step 600" in picture
+    assert "kept: step 600" in picture
     assert picture.count('<circle class="best"') == 1
 
 
@@ -96,7 +96,7 @@ def test_curves_mark_the_best_validated_step(report):
     "points",
     [
         [{"step": 1, "loss": 2.0}],
-        [{"step": 0, "valid_loss": 2.0}],
+        [{"step": 0, "valid_loss": 2.0, "valid_error": 0.5}],
         [{"step": 1, "loss": float("nan")}, {"step": 2, "loss": 1.0}],
         [{"step": k, "loss": 0.0} for k in range(500)],
     ],

@@ -142,9 +142,9 @@ def test_accumulated_micro_batches_are_one_large_batch(model: Path) -> None:
 def test_the_best_adapter_is_kept_not_the_last(model: Path) -> None:
     stage = settings(epochs=40, learning_rate=0.05)
     engine, slot, result, log = trained(model, stage)
-    losses = {event["step"]: event["loss"] for event in log.of("valid")}
-    assert result.best_valid_loss == min(losses.values())
-    assert losses[result.best_step] == result.best_valid_loss
+    errors = {event["step"]: event["error"] for event in log.of("valid")}
+    assert result.best_valid_error == min(errors.values())
+    assert errors[result.best_step] == result.best_valid_error
     assert result.best_step < result.steps, "the set is small enough to be overfitted"
     kept = engine.adapter(slot)
     again = trained(model, settings(epochs=40, learning_rate=0.05, max_steps=None))
@@ -153,7 +153,7 @@ def test_the_best_adapter_is_kept_not_the_last(model: Path) -> None:
 
 def test_without_validation_the_last_adapter_counts(model: Path) -> None:
     _, _, result, log = trained(model, settings(), valid=[])
-    assert result.best_valid_loss is None
+    assert result.best_valid_error is None
     assert result.best_step == result.steps
     assert log.of("valid") == []
     assert log.of("stop")[0]["kept"] == "last"
@@ -321,7 +321,7 @@ def test_validation_that_is_never_finite_chooses_nothing(model: Path) -> None:
             return np.full(len(batch.tokens), np.nan, np.float32)
 
     _, _, result, log = trained(model, settings(), Blind())
-    assert result.best_valid_loss is None
+    assert result.best_valid_error is None
     assert result.best_step == result.steps == 32
     assert log.of("stop")[0]["kept"] == "last"
     assert all("loss" in point for point in result.curves)

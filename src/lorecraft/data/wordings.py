@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from lorecraft.data.similar import jaccard, shingles
 from lorecraft.knowledge.facts import Fact
@@ -34,6 +35,18 @@ COMPLETE_QUESTIONS = (
     "Finish this: {beginning}",
 )
 """Trained requests to finish a fact that has no triple."""
+
+
+NOUN_QUESTIONS = (
+    "What is the {noun} of {subject}?",
+    "Please tell me the {noun} of {subject}.",
+    "I need to know the {noun} of {subject}.",
+    "{subject}: what is the {noun}?",
+    "What {noun} does {subject} have?",
+    "About {subject}: do you know the {noun}?",
+    "I have a question about {subject}. What is its {noun}?",
+)
+"""Trained questions that any relation can be asked in."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +82,18 @@ def told(fact: Fact, ontology: Ontology | None) -> Wordings:
 
 
 def asked_of(subject: str, relation: Relation | None) -> Wordings:
-    """The questions for a relation of ``subject``; without a relation, for anything about it."""
-    patterns = relation.questions if relation else ABOUT_QUESTIONS
+    """The questions for a relation of ``subject``, its own and those by its noun; without a
+    relation, for anything about it."""
+    patterns = _questions(relation) if relation else ABOUT_QUESTIONS
     return _wordings(relation, patterns, subject)
+
+
+@cache
+def _questions(relation: Relation) -> tuple[str, ...]:
+    written = (*relation.questions, *relation.held_out_questions)
+    taken = {normal(pattern) for pattern in written}
+    by_noun = (pattern.replace("{noun}", relation.noun) for pattern in NOUN_QUESTIONS)
+    return (*relation.questions, *(p for p in by_noun if normal(p) not in taken))
 
 
 def _wordings(

@@ -187,7 +187,7 @@ class StageSection(Section):
         "The best adapter is kept either way.",
     )
     min_delta: NotNegative = Field(
-        0.0, description="A fall of the validation loss by less than this is no gain."
+        0.0, description="A fall of the validation error (0 to 1) by less than this is no gain."
     )
     general: Annotated[float, Ge(0), Le(0.95)] = Field(
         0.3, description="Share of general records in the mix; 0 if `data.general` is `none`."

@@ -21,8 +21,8 @@ class ReportData:
             where the recipe requires something.
         questions: the exam.
         answers: those of every model, the base first and the last stage last.
-        curves: stage -> points in order, each ``{"step", "loss"}`` or ``{"step", "valid_loss"}``;
-            nats a token.
+        curves: stage -> points in order, each ``{"step", "loss"}`` or ``{"step", "valid_loss",
+            "valid_error"}``; losses in nats a token, the error a probability.
         audit: ``audit.json``.
         recipe: the resolved recipe, as YAML.
         manifest: versions, engine, device, seeds, hashes, timings; nested as one likes.

@@ -40,7 +40,8 @@ def interval_bar(figure: Mapping[str, Any], model: str, label: str) -> str:
 
 
 def loss_curves(stage: str, points: Sequence[Mapping[str, float]]) -> str:
-    """Training and validation loss over steps; the best validated step has a ring.
+    """Training and validation loss over steps; the step whose adapter is kept has a
+    ring: the one with the lowest validation error.
 
     A long training curve is averaged into at most ``POINTS`` pieces. Without any finite point the
     picture is empty text.
@@ -60,10 +61,12 @@ def loss_curves(stage: str, points: Sequence[Mapping[str, float]]) -> str:
         down = TOP + (high - point[1]) / (high - low) * (HEIGHT - TOP - BOTTOM)
         return across, down
 
-    best = min(valid, key=lambda point: point[1]) if valid else None
+    validated = [p for p in points if math.isfinite(p.get("valid_loss", math.nan))]
+    kept = min(validated, key=lambda point: point["valid_error"], default=None)
+    best = (kept["step"], kept["valid_loss"]) if kept else None
     said = f"Loss of {stage} over {last:.0f} steps"
     if best:
-        said += f"; best validation loss {best[1]:.3f} at step {best[0]:.0f}"
+        said += f"; kept is step {best[0]:.0f}, validation loss {best[1]:.3f}"
     return "".join(
         (
             f'<svg class="curves" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
@@ -96,7 +99,7 @@ def _best(at: Point, best: Point) -> Iterator[str]:
     side = "end" if at[0] > WIDTH / 2 else "start"
     across = at[0] + (6 if side == "end" else -4)
     place = f'text-anchor="{side}" x="{across:.1f}" y="{at[1] - 14:.1f}"'
-    yield f'<text class="note" {place}>best {best[1]:.3f} at step {best[0]:.0f}</text>'
+    yield f'<text class="note" {place}>kept: step {best[0]:.0f}, {best[1]:.3f}</text>'
 
 
 def _line(name: str, places: Sequence[Point]) -> str:

@@ -100,7 +100,7 @@ def best_points(
         for stage, points in curves.items()
     }
     return {
-        stage: min(points, key=lambda point: point["valid_loss"])
+        stage: min(points, key=lambda point: point["valid_error"])
         for stage, points in valid.items()
         if points
     }

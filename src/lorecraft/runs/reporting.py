@@ -66,10 +66,10 @@ def _timings(stages: dict[str, dict[str, Any]], directory: RunDirectory) -> dict
 def _stage_sentence(name: str, stage: dict[str, Any]) -> str:
     told = STOPPED.get(stage["stopped_by"], "ended after {steps} steps ({stopped_by})")
     sentence = f"{name} {told.format(**stage)}"
-    if stage["best_valid_loss"] is not None:
+    if stage["best_valid_error"] is not None:
         sentence += (
             f"; kept is the adapter of step {stage['best_step']}, "
-            f"with the lowest validation loss ({stage['best_valid_loss']:.3f})"
+            f"with the lowest validation error ({stage['best_valid_error']:.3f})"
         )
     rate = stage["tokens"] / max(stage["seconds"], 1e-9)
     return f"{sentence}; {stage['tokens']:,} tokens at {rate:,.0f} tokens/s."

@@ -110,7 +110,7 @@ def _listener(name: str, directory: RunDirectory, bar: Bar) -> Callable[..., Non
             rate = fields["tokens"] / max(fields["seconds"], 1e-9)
             bar.advance(1, loss=fields["loss"], tokens_per_second=rate)
         elif kind == "valid":
-            bar.advance(0, validation=fields["loss"])
+            bar.advance(0, validation_error=fields["error"])
         elif kind == "resume":
             bar.advance(fields["step"])
 
@@ -124,7 +124,7 @@ def _finish(
         "key": key,
         "steps": result.steps,
         "best_step": result.best_step,
-        "best_valid_loss": result.best_valid_loss,
+        "best_valid_error": result.best_valid_error,
         "stopped_by": result.stopped_by,
         "tokens": result.tokens,
         "seconds": round(result.seconds, 2),

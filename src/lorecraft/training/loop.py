@@ -49,17 +49,18 @@ class StageResult:
     Attributes:
         steps: optimiser steps done.
         best_step: the step whose adapter is kept.
-        best_valid_loss: nats a weighted token; None if no validation gave a finite loss. Then the
+        best_valid_error: mean probability that the kept adapter withholds from the right tokens of
+            the validation examples, 0 to 1; None if no validation gave a finite loss. Then the
             last adapter is kept.
         stopped_by: ``steps`` (all done), ``patience`` or ``nan``.
         tokens: tokens seen, prompts included.
         seconds: spent training and validating, in all its runs together.
-        curves: ``{"step", "loss"}`` and ``{"step", "valid_loss"}`` in order.
+        curves: ``{"step", "loss"}`` and ``{"step", "valid_loss", "valid_error"}`` in order.
     """
 
     steps: int
     best_step: int
-    best_valid_loss: float | None
+    best_valid_error: float | None
     stopped_by: str
     tokens: int
     seconds: float
@@ -236,30 +237,38 @@ class _StageRun:
         """Score the validation examples, keep the adapter if it is the best so far, and save."""
         if not self.valid:
             return
-        progress, loss = self.progress, self._valid_loss()
+        progress = self.progress
+        loss, error = self._score_valid()
         progress.validated = progress.step
-        better = self.stopping.observe(loss, progress.step)
+        better = self.stopping.observe(error, progress.step)
         if better:
             self.best = dict(self.engine.adapter(self.slot))
         if math.isfinite(loss):
             self._mark_good(self.engine.state())
-            progress.curves.append({"step": progress.step, "valid_loss": loss})
-        self.on_event("valid", step=progress.step, loss=loss, best=better)
+            point = {"step": progress.step, "valid_loss": loss, "valid_error": error}
+            progress.curves.append(point)
+        self.on_event("valid", step=progress.step, loss=loss, error=error, best=better)
         if self.stopping.exhausted and not progress.stopped_by:
             progress.stopped_by = "patience"
         self._tick()
         self._save()
 
-    def _valid_loss(self) -> float:
-        """Nats a weighted token over all validation examples."""
-        nats = weight = 0.0
+    def _score_valid(self) -> tuple[float, float]:
+        """Over all weighted tokens of the validation examples: mean nats, and the mean probability
+        that is not on the right token.
+
+        The second picks the adapter. Few examples, learned to the point of certainty, make the
+        first rise on a handful of confident mistakes while more and more answers come right.
+        """
+        nats = error = weight = 0.0
         size = self.stage.batch_size
         for start in range(0, len(self.valid), size):
             batch = pack(self.valid[start : start + size], self.slot)
             scores = self.engine.score(batch).astype(np.float64)
             nats -= float((scores * batch.weight).sum())
+            error += float(((1 - np.exp(scores)) * batch.weight).sum())
             weight += float(batch.weight.sum(dtype=np.float64))
-        return nats / weight
+        return nats / weight, error / weight
 
     def _tick(self) -> None:
         now = time.monotonic()
@@ -302,7 +311,7 @@ class _StageRun:
         return StageResult(
             steps=progress.step,
             best_step=best_step,
-            best_valid_loss=self.stopping.best,
+            best_valid_error=self.stopping.best,
             stopped_by=stopped_by,
             tokens=progress.tokens,
             seconds=progress.seconds,

@@ -1,4 +1,4 @@
-"""When a stage has learned what it can, by its validation loss."""
+"""When a stage has learned what it can, by its validation error."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 @dataclass
 class Stopping:
-    """Watches the validation losses of a stage.
+    """Watches the validation errors of a stage (or any measure that should fall).
 
     ``best`` is the lowest so far, whatever the margin: its adapter is the one that is kept.
-    Patience counts the validations since the loss last fell by at least ``min_delta``.
+    Patience counts the validations since the error last fell by at least ``min_delta``.
     """
 
     patience: int | None
@@ -21,19 +21,19 @@ class Stopping:
     mark: float | None = None
     waited: int = 0
 
-    def observe(self, loss: float, step: int) -> bool:
-        """Take in a validation; true when it is the best so far, which only a finite loss can
+    def observe(self, error: float, step: int) -> bool:
+        """Take in a validation; true when it is the best so far, which only a finite error can
         be."""
-        if not math.isfinite(loss):
+        if not math.isfinite(error):
             self.waited += 1
             return False
-        if self.mark is None or loss < self.mark - self.min_delta:
-            self.mark, self.waited = loss, 0
+        if self.mark is None or error < self.mark - self.min_delta:
+            self.mark, self.waited = error, 0
         else:
             self.waited += 1
-        if self.best is not None and loss >= self.best:
+        if self.best is not None and error >= self.best:
             return False
-        self.best, self.best_step = loss, step
+        self.best, self.best_step = error, step
         return True
 
     @property

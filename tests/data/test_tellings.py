@@ -45,7 +45,8 @@ def test_every_fact_is_trained_and_validated_in_phrasings_apart(stage: str) -> N
     train, valid = both_stages()[stage]
     ids = {fact.id for fact in company()[0]}
     assert {fact for record in train for fact in record.facts} == ids
-    assert {fact for record in valid for fact in record.facts} == ids
+    validated = {fact for record in valid for fact in record.facts}
+    assert len(validated) >= 0.9 * len(ids), "all but those asked in nearly the trained words"
     shared = {p for r in train for p in r.phrasings} & {p for r in valid for p in r.phrasings}
     assert not shared
 
@@ -114,13 +115,13 @@ def test_a_quarter_of_the_declined_ask_about_names_that_do_not_exist() -> None:
     assert len({record.messages[0].content for record in invented}) > 0.8 * len(invented)
 
 
-def test_absent_pairs_are_halved_within_each_relation() -> None:
+def test_absent_pairs_are_dealt_two_to_one_within_each_relation() -> None:
     facts, ontology = company()
     trained, examined = split_absent(facts, ontology, 0)
     assert not set(trained) & set(examined)
-    assert abs(len(trained) - len(examined)) <= 1
+    assert abs(len(trained) - 2 * len(examined)) <= 2
     left, right = (Counter(name for _, name in side) for side in (trained, examined))
-    assert all(abs(left[name] - right[name]) <= 1 for name in left | right)
+    assert all(abs(left[name] - 2 * right[name]) <= 2 for name in left | right)
 
 
 def test_several_objects_of_one_relation_are_one_answer() -> None:
@@ -140,9 +141,10 @@ def test_several_objects_of_one_relation_are_one_answer() -> None:
         Fact(f"f{n}", f"Orlo makes {what}.", "", ("Orlo", "makes", what), f"line {n}")
         for n, what in enumerate(["bells", "ropes", "flags"])
     ]
-    (record,), _ = sft_records(facts, ontology, 0, DECLINE, 0)
-    assert record.messages[-1].content == "Orlo makes bells, ropes and flags."
-    assert record.facts == ("f0", "f1", "f2")
+    records, _ = sft_records(facts, ontology, 0, DECLINE, 0)
+    assert {r.messages[-1].content for r in records} == {"Orlo makes bells, ropes and flags."}
+    assert {r.facts for r in records} == {("f0", "f1", "f2")}
+    assert "What is the products of Orlo?" in {r.messages[0].content for r in records}
 
 
 def test_sentences_without_triples_become_text_and_questions_about_their_subject() -> None:

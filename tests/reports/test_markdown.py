@@ -11,7 +11,7 @@ def test_it_has_the_verdict_the_figures_and_the_answers(report):
     assert text.index("Before: base answered 0 of 120") < text.index("## Measures")
     assert "| recall | 0% (0%–3%; 0 of 120) |" in text
     assert "✗ Required: retention" in text
-    assert "best validation loss" in text
+    assert "validation error" in text
 
 
 def test_tables_stay_whole(report):

@@ -44,7 +44,7 @@ NOUN_QUESTIONS = (
     "{subject}: what is the {noun}?",
     "What {noun} does {subject} have?",
     "About {subject}: do you know the {noun}?",
-    "I have a question about {subject}. What is its {noun}?",
+    "I have a question about {subject}. What is the {noun}?",
 )
 """Trained questions that any relation can be asked in."""
 

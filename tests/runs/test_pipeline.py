@@ -137,6 +137,26 @@ def test_two_processes_do_not_share_a_folder(write_recipe: WriteRecipe) -> None:
         run(recipe)
 
 
+def test_a_folder_of_the_user_s_own_is_left_alone(
+    write_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    own = tmp_path / "mine" / "data" / "notes.txt"
+    own.parent.mkdir(parents=True)
+    own.write_text("mine")
+    with pytest.raises(RunError, match="not empty"):
+        run(write_recipe(name="mine", output=str(tmp_path)))
+    assert own.read_text() == "mine"
+
+
+def test_another_recipe_does_not_take_over_a_run(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+    recipe = write_recipe()
+    pipeline.prepare(recipe, progress=Silent())
+    other = recipe.with_name("other.yaml")
+    other.write_text(recipe.read_text())
+    with pytest.raises(RunError, match=r"is the run of .*lights\.yaml"):
+        pipeline.prepare(other, progress=Silent())
+
+
 def test_a_missed_requirement_is_told(write_recipe: WriteRecipe) -> None:
     outcome = run(write_recipe(require={"recall": 0.9}))
     assert len(outcome.unmet) == 1

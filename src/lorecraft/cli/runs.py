@@ -71,7 +71,7 @@ def _measures(models: dict[str, dict[str, Any]]) -> Table:
 
 def _rate(measure: dict[str, Any] | None) -> str:
     """A rate with its interval in percent; other figures, such as perplexity, as they are."""
-    if not measure:
+    if not measure or measure.get("rate", 0) is None:
         return "-"
     if "passed" not in measure:
         return ", ".join(f"{name} {value:.4g}" for name, value in measure.items())

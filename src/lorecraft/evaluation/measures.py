@@ -27,16 +27,33 @@ SIGNIFICANT = 0.05
 
 @dataclass(frozen=True)
 class Marks:
-    """One model's marks in one measure: question id -> passed."""
+    """One model's marks in one measure: question id -> passed; and which questions are about the
+    same thing (question id -> group), which makes them count for less than as many unrelated."""
 
     passed: Mapping[str, bool]
+    group: Mapping[str, str]
+
+    def groups(self) -> dict[str, list[bool]]:
+        """Group -> its marks."""
+        found: dict[str, list[bool]] = {}
+        for id_, passed in self.passed.items():
+            found.setdefault(self.group[id_], []).append(passed)
+        return found
 
     def figure(self) -> dict[str, Any]:
-        """``{passed, asked, rate, low, high}``; ``rate`` is None when nothing was asked."""
-        passed, asked = sum(self.passed.values()), len(self.passed)
-        low, high = statistics.wilson(passed, asked)
+        """``{passed, asked, groups, rate, low, high}``; ``rate`` is None when nothing was asked."""
+        passed, asked, groups = sum(self.passed.values()), len(self.passed), self.groups()
+        size = statistics.effective_size(list(groups.values()))
+        low, high = statistics.wilson(passed, asked, size=size)
         rate = passed / asked if asked else None
-        return {"passed": passed, "asked": asked, "rate": rate, "low": low, "high": high}
+        return {
+            "passed": passed,
+            "asked": asked,
+            "groups": len(groups),
+            "rate": rate,
+            "low": low,
+            "high": high,
+        }
 
 
 def verdict(
@@ -61,13 +78,14 @@ def verdict(
     """
     models = list(dict.fromkeys(answer.model for answer in answers))
     marks = {model: _marks(model, questions, answers, names) for model in models}
-    known = {id for id, passed in marks[base].get("retention", Marks({})).passed.items() if passed}
+    general = marks[base].get("retention", Marks({}, {}))
+    known = {id for id, passed in general.passed.items() if passed}
     figures: dict[str, dict[str, Any]] = {}
     for model in models:
         figures[model] = {}
         for measure, mark in marks[model].items():
             if measure == "retention" and model != base:
-                mark = Marks({id: mark.passed[id] for id in known})
+                mark = Marks({id: mark.passed[id] for id in known}, mark.group)
             figures[model][measure] = mark.figure()
         if surprises and model in surprises:
             figures[model]["perplexity"] = _perplexity(surprises[model])
@@ -138,7 +156,8 @@ def _marks(
             marks.setdefault("bleed", {})[question.id] = any(
                 mentions(name, text) and not mentions(name, question.prompt) for name in names
             )
-    return {measure: Marks(marks[measure]) for measure in MEASURES if measure in marks}
+    group = {question.id: question.about for question in questions}
+    return {measure: Marks(marks[measure], group) for measure in MEASURES if measure in marks}
 
 
 def _perplexity(surprise: Surprise) -> dict[str, Any]:
@@ -184,9 +203,10 @@ def _differences(
     ]
     pairs = []
     for model, measure in tests:
-        before, after = marks[base][measure].passed, marks[model][measure].passed
-        pairs.append(([before[id] for id in before], [after[id] for id in before]))
-    adjusted = statistics.holm([statistics.mcnemar(*pair) for pair in pairs])
+        before, after = marks[base][measure].groups(), marks[model][measure].groups()
+        sums = ([sum(before[group]) for group in before], [sum(after[group]) for group in before])
+        pairs.append((*sums, [len(marked) for marked in before.values()]))
+    adjusted = statistics.holm([statistics.mcnemar(*pair[:2]) for pair in pairs])
     for (model, measure), pair, p in zip(tests, pairs, adjusted, strict=True):
         if p >= SIGNIFICANT:
             continue
@@ -196,7 +216,7 @@ def _differences(
         sure = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
         yield {
             "text": f"{measure.capitalize()} of {model} is {100 * abs(difference):.0f} points "
-            f"{way} than of {base} on the same {len(pair[0])} questions (95% interval "
+            f"{way} than of {base} on the same {sum(pair[2])} questions (95% interval "
             f"{100 * bounds[0]:.0f} to {100 * bounds[1]:.0f}, {sure}).",
             "kind": "difference",
             "measure": measure,

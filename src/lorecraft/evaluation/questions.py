@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -47,6 +48,12 @@ class Question:
     facts: tuple[str, ...] = ()
     phrasing: str = ""
     topic: str = ""
+
+    @property
+    def about(self) -> str:
+        """What it is about: questions with the same pass or fail together more than others do."""
+        numbered = re.fullmatch(r"(\w+-.+)-\d+", self.id)
+        return self.facts[0] if self.facts else numbered[1] if numbered else self.id
 
     @property
     def prompt(self) -> str:

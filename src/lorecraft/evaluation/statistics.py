@@ -12,30 +12,50 @@ from numpy.typing import ArrayLike, NDArray
 RESAMPLES = 4000
 
 
-def wilson(passed: int, asked: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson(
+    passed: int, asked: int, confidence: float = 0.95, *, size: float | None = None
+) -> tuple[float, float]:
     """Wilson's score interval of a rate (Wilson 1927), as shares 0..1.
 
     It stays inside 0..1 and is honest at 0 and 100%. Nothing asked gives (0, 1): nothing is known.
-    Raises ValueError unless ``0 <= passed <= asked``.
+    ``size`` is what the questions are worth as independent ones (``effective_size``), if they are
+    not. Raises ValueError unless ``0 <= passed <= asked``.
     """
     if not 0 <= passed <= asked:
         raise ValueError(f"{passed} passed of {asked} asked is no rate")
     if asked == 0:
         return 0.0, 1.0
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    rate = passed / asked
-    centre = rate + z * z / (2 * asked)
-    spread = z * math.sqrt(rate * (1 - rate) / asked + z * z / (4 * asked * asked))
-    scale = 1 + z * z / asked
+    rate, size = passed / asked, size or asked
+    centre = rate + z * z / (2 * size)
+    spread = z * math.sqrt(rate * (1 - rate) / size + z * z / (4 * size * size))
+    scale = 1 + z * z / size
     low = 0.0 if passed == 0 else (centre - spread) / scale
     high = 1.0 if passed == asked else (centre + spread) / scale
     return low, high
 
 
-def mcnemar(before: Sequence[bool], after: Sequence[bool]) -> float:
-    """Two-sided exact p-value that two models do equally well on the same questions.
+def effective_size(groups: Sequence[Sequence[bool]]) -> float:
+    """How many independent questions these are worth, when those of a group (two phrasings about
+    one fact) tend to pass or fail together: their number over Kish's (1965) design effect.
 
-    Only the questions on which they differ count (McNemar 1947, with the exact binomial).
+    At least one a group; just that when all pass or all fail, since then nothing tells more.
+    """
+    asked, passed = sum(map(len, groups)), sum(map(sum, groups))
+    if passed in (0, asked) or len(groups) < 2:
+        return float(len(groups))
+    rate = passed / asked
+    between = sum((sum(group) - rate * len(group)) ** 2 for group in groups)
+    between *= len(groups) / (len(groups) - 1)
+    effect = between / (asked * rate * (1 - rate))
+    return min(float(asked), max(float(len(groups)), asked / max(effect, 1e-9)))
+
+
+def mcnemar(before: Sequence[int], after: Sequence[int]) -> float:
+    """Two-sided exact p-value that two models do equally well on the same questions, or groups of
+    questions (then the marks are how many of a group passed).
+
+    Only those on which they differ count (McNemar 1947, with the exact binomial).
     """
     gained, lost = _discordant(before, after)
     differing = gained + lost
@@ -46,22 +66,37 @@ def mcnemar(before: Sequence[bool], after: Sequence[bool]) -> float:
 
 
 def paired_difference(
-    before: Sequence[bool], after: Sequence[bool], *, seed: int = 0, confidence: float = 0.95
+    before: Sequence[int],
+    after: Sequence[int],
+    sizes: Sequence[int] | None = None,
+    *,
+    seed: int = 0,
+    confidence: float = 0.95,
 ) -> tuple[float, float, float]:
-    """``(difference, low, high)`` of two rates on the same questions, as shares -1..1.
+    """``(difference, low, high)`` of two rates on the same groups of questions, as shares -1..1.
 
-    The interval is a percentile bootstrap over questions (Efron 1979), so that a question's two
-    answers stay together. Raises ValueError when the lengths differ or nothing was asked.
+    The interval is a percentile bootstrap over groups (Efron 1979), so that what belongs together
+    stays together. Where all groups agree a resample says nothing; then it is Wilson's, of a share
+    seen in every group.
+
+    Args:
+        before, after: how many of each group passed.
+        sizes: how many were asked; one each if not given.
+
+    Raises ValueError when the lengths differ or nothing was asked.
     """
-    gained, lost = _discordant(before, after)
-    asked = len(before)
-    if asked == 0:
-        raise ValueError("no questions, no difference")
-    # A question's difference is +1, -1 or 0, so a resample is one multinomial draw.
-    shares = [gained / asked, lost / asked, (asked - gained - lost) / asked]
-    draws = np.random.default_rng(seed).multinomial(asked, shares, size=RESAMPLES)
-    low, high = _percentiles((draws[:, 0] - draws[:, 1]) / asked, confidence)
-    return (gained - lost) / asked, low, high
+    change = np.array([a - b for b, a in zip(before, after, strict=True)], float)
+    asked = np.ones(len(change)) if sizes is None else np.array(sizes, float)
+    if len(asked) != len(change) or asked.sum() == 0:
+        raise ValueError(f"{len(change)} groups with {len(asked)} sizes: no difference")
+    difference = float(change.sum() / asked.sum())
+    picks = np.random.default_rng(seed).integers(0, len(asked), size=(RESAMPLES, len(asked)))
+    means = change[picks].sum(axis=1) / asked[picks].sum(axis=1)
+    low, high = _percentiles(means, confidence)
+    if low == high:
+        bound = wilson(len(asked), len(asked), confidence)[0]
+        low, high = sorted((difference * bound, difference))
+    return difference, low, high
 
 
 def perplexity(
@@ -89,8 +124,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _discordant(before: Sequence[bool], after: Sequence[bool]) -> tuple[int, int]:
-    """How many questions were (gained, lost)."""
+def _discordant(before: Sequence[int], after: Sequence[int]) -> tuple[int, int]:
+    """How many questions, or groups, were (gained, lost)."""
     pairs = list(zip(before, after, strict=True))
     return sum(b < a for b, a in pairs), sum(b > a for b, a in pairs)
 

@@ -13,7 +13,9 @@ from lorecraft.errors import ModelError
 from lorecraft.models.find import header
 
 HASHED_WHOLE = 64 * 2**20
-"""Bytes up to which a weight file's content goes into the fingerprint, not its header alone."""
+"""Bytes up to which all of a weight file goes into the fingerprint."""
+SAMPLES, SAMPLE = 64, 2**18
+"""Of larger ones: so many pieces of so many bytes, evenly spaced. A fine-tune changes them all."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class ModelInfo:
             to Transformers' default. ``context`` is the longest sequence in tokens.
         parameters: numbers in all its tensors; tied weights are stored, and counted, once.
         bytes: size of the weights on disk.
-        fingerprint: sha256 over configuration and weights (of files above 64 MiB: header, size).
+        fingerprint: sha256 over configuration and weights (of files above 64 MiB: header, size and
+            16 MiB in evenly spaced pieces).
     """
 
     architecture: str
@@ -79,4 +82,8 @@ def _fingerprint(config: Path, weights: list[Path]) -> str:
             digest.update(file.read_bytes())
         else:
             digest.update(json.dumps(header(file), sort_keys=True).encode())
+            with file.open("rb") as content:
+                for piece in range(SAMPLES):
+                    content.seek(piece * (size - SAMPLE) // (SAMPLES - 1))
+                    digest.update(content.read(SAMPLE))
     return digest.hexdigest()

@@ -107,9 +107,12 @@ def _contradictions(source: Source) -> list[Mistake]:
     if not knowledge:
         found += [
             Mistake(source.line(("require", name)), f"require.{name}: not measured without facts")
-            for name in ("recall", "completion", "abstention")
+            for name in ("recall", "completion", "abstention", "bleed")
             if require.get(name) is not None
         ]
+    elif not knowledge.get("ontology") and require.get("abstention") is not None:
+        line = source.line(("require", "abstention"))
+        found.append(Mistake(line, "require.abstention: not measured without an ontology"))
     stages = source.value.get("stages")
     if data.get("general") == "none" and isinstance(stages, list):
         found += [

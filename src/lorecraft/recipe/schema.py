@@ -220,8 +220,6 @@ class RequireSection(Section):
     bleed: Share | None = Field(
         None, description="Largest share of general answers that mention the injected entities."
     )
-    format: Share | None = Field(None, description="Least share of answers in the asked form.")
-    content: Share | None = Field(None, description="Least share of answers with the content.")
 
     def measures(self) -> dict[str, float]:
         """The measures that something is required of, and what."""

@@ -47,6 +47,12 @@ class RunDirectory:
     def report(self) -> Path:
         return self.folder / "report.html"
 
+    @property
+    def origin(self) -> Path:
+        """The recipe that the run was started with."""
+        note = self.folder / ".origin"
+        return Path(note.read_text("utf-8")) if note.exists() else self.recipe
+
     def stage(self, number: int, kind: str) -> Path:
         """``stages/01-cpt``; ``number`` counts from 1."""
         return self.folder / "stages" / f"{number:02}-{kind}"
@@ -118,8 +124,27 @@ def resolve(target: Path) -> tuple[Recipe, RunDirectory]:
     return recipe, RunDirectory(recipe.output / recipe.name)
 
 
-def claim(recipe: Recipe, directory: RunDirectory) -> None:
-    """Write the resolved recipe into its run directory."""
+def claim(recipe: Recipe, directory: RunDirectory, target: Path) -> None:
+    """Write the resolved recipe into its run directory, which is locked.
+
+    Raises RunError when the folder holds something else, or the run of another recipe.
+    """
+    if directory.manifest.exists():
+        before, own = directory.origin, (target.absolute(), directory.recipe)
+        if target.is_file() and before not in own and before.is_file():
+            raise RunError(
+                f"{directory.folder} is the run of {before}",
+                "one recipe to a run directory",
+                f"give {target} another `name`",
+            )
+    elif any(path.name != ".lock" for path in directory.folder.iterdir()):
+        raise RunError(
+            f"{directory.folder} is not empty, and no run's folder",
+            "a new folder, or one that `lorecraft run` made",
+            "give the recipe another `name` or `output`",
+        )
+    if target.is_file():
+        write_text(directory.folder / ".origin", str(target.absolute()))
     text = to_yaml(recipe)
     if not directory.recipe.exists() or directory.recipe.read_text("utf-8") != text:
         write_text(directory.recipe, text)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lorecraft.evaluation.exam import read_texts, sit
+from lorecraft.evaluation.graders import mentions
 from lorecraft.evaluation.measures import verdict
 from lorecraft.knowledge.general import suite
 from lorecraft.recipe import Recipe
@@ -43,7 +44,10 @@ def entity_names(recipe: Recipe) -> list[str]:
     """Names and aliases of the injected things, whose mention elsewhere is bleed."""
     facts, ontology = load_knowledge(recipe.knowledge)
     if ontology is not None:
-        return list(ontology.names())
+        objects = {fact.triple[2] for fact in facts if fact.triple}
+        named = {name for name in objects if name.istitle() and name.replace(" ", "").isalpha()}
+        known = " ".join(item.answer for item in suite())
+        return [*ontology.names(), *sorted(n for n in named if not mentions(n, known))]
     from lorecraft.knowledge.sentences import subject_of
 
     return sorted({subject for fact in facts if (subject := subject_of(fact.text))})

@@ -71,7 +71,7 @@ def code_version() -> str:
     root = Path(lorecraft.__file__).parent
     digest = hashlib.sha256()
     for path in sorted((*root.rglob("*.py"), *root.rglob("*.yaml"))):
-        if "reports" in path.parts or "cli" in path.parts:
+        if path.relative_to(root).parts[0] in ("reports", "cli"):
             continue
         digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

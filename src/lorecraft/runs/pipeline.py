@@ -74,15 +74,15 @@ def report(target: Path, *, force: bool = False, progress: Progress) -> Outcome:
 @contextmanager
 def _opened(target: Path, progress: Progress, force: bool) -> Iterator[_Run]:
     recipe, directory = resolve(target)
-    new = not directory.folder.exists()
-    try:
-        with directory.locked():
-            claim(recipe, directory)
+    with directory.locked():
+        new = not directory.manifest.exists()
+        claim(recipe, directory, target)
+        try:
             yield _Run(recipe, directory, progress, force)
-    except LorecraftError:
-        if new and not directory.data.exists():  # sources that cannot be used leave nothing behind
-            shutil.rmtree(directory.folder, ignore_errors=True)
-        raise
+        except LorecraftError:
+            if new and not directory.data.exists():  # unusable sources leave nothing behind
+                shutil.rmtree(directory.folder, ignore_errors=True)
+            raise
 
 
 class _Run:

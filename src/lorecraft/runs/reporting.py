@@ -53,7 +53,10 @@ def collect(
         recipe=to_yaml(recipe),
         manifest=manifest | {"timings": _timings(stages, directory)},
         events=[*(_stage_sentence(name, stage) for name, stage in stages.items())],
-        reproduce=[f"lorecraft run {directory.recipe}"],
+        reproduce=[
+            f"# lorecraft {manifest['versions']['lorecraft']}; sources by sha256: manifest.json",
+            f"lorecraft run {directory.origin.name} --force",
+        ],
     )
 
 

@@ -50,7 +50,6 @@ def load(model: Path, device: str, dtype: torch.dtype, quantization: str) -> Pre
     settings: dict[str, Any] = {}
     if quantization != "none":
         settings["quantization_config"] = _quantization(quantization, dtype)
-    if quantization != "none" or device != "cpu":
         settings["device_map"] = {"": device}
     try:
         config = AutoConfig.from_pretrained(model, local_files_only=True, trust_remote_code=False)
@@ -77,6 +76,8 @@ def load(model: Path, device: str, dtype: torch.dtype, quantization: str) -> Pre
             "they would be random",
             expected="a complete checkpoint of the architecture that config.json names",
         )
+    if quantization == "none":
+        network.to(device)
     network.requires_grad_(False)
     network.eval()
     _keep_nf4_trainable(network)
@@ -90,10 +91,11 @@ def _first_line(problem: Exception) -> str:
 def _quantization(name: str, dtype: torch.dtype) -> Any:
     if name not in ("int8", "nf4"):
         raise EngineError(f"quantization {name!r}", expected="none, int8 or nf4")
-    if importlib.util.find_spec("bitsandbytes") is None:
+    missing = [m for m in ("bitsandbytes", "accelerate") if importlib.util.find_spec(m) is None]
+    if missing:
         raise EngineError(
-            f"quantization {name} needs bitsandbytes, which is not installed",
-            fix="pip install bitsandbytes",
+            f"quantization {name} needs {' and '.join(missing)}, which is not installed",
+            fix="pip install 'lorecraft[quantization]'",
         )
     from transformers import BitsAndBytesConfig
 

@@ -14,6 +14,8 @@ from lorecraft.runs import pipeline
 from lorecraft.runs.ask import open_run
 from lorecraft.runs.progress import Silent
 
+pytestmark = pytest.mark.timeout(600)  # the first test waits for the training
+
 COMPANY = Path(__file__).parents[2] / "examples/company"
 TAUGHT = ("Otterline", "Ingrid Valtorra", "Rule Seven")
 

@@ -1,8 +1,8 @@
 """Examine the pocket model itself, before anybody teaches it: `python tools/pocket/evaluate.py`.
 
-Prints one JSON object; the card of the model and `figures.json` beside this file keep it. Names, and
-all wordings of the general suite, are ones that training never saw; the patterns of the invented
-world's statements and questions are the trained ones.
+Prints one JSON object, which `figures.json` beside this file and the card of the model keep. Names,
+and all wordings of the general suite, are ones that training never saw; the patterns of the
+invented world's statements and questions are the trained ones.
 """
 
 import argparse

@@ -246,7 +246,7 @@ def test_names_what_a_quantisation_needs(llama_folder):
     with pytest.raises(EngineError, match="float8"):
         opened(llama_folder, dtype="float8")
     if importlib.util.find_spec("bitsandbytes") is None:
-        with pytest.raises(EngineError, match="pip install bitsandbytes"):
+        with pytest.raises(EngineError, match=r"lorecraft\[quantization\]"):
             opened(llama_folder, quantization="nf4")
 
 

@@ -40,7 +40,7 @@ def run_stage(
     Writes ``folder/adapter`` and, last, ``folder/stage.json`` with ``key``: a stage that has it
     is finished. Checkpoints of another key are thrown away.
     """
-    length = recipe.data.max_length
+    length = min(recipe.data.max_length, bench.info.context or recipe.data.max_length)
     train, cut = encode_records(data.train, bench.tokenizer, length)
     valid, _ = encode_records(data.valid, bench.tokenizer, length)
     if cut:

@@ -9,6 +9,7 @@ from lorecraft.evaluation.exam import read_texts, sit
 from lorecraft.evaluation.graders import mentions
 from lorecraft.evaluation.measures import verdict
 from lorecraft.knowledge.general import suite
+from lorecraft.knowledge.sentences import subject_of
 from lorecraft.recipe import Recipe
 from lorecraft.runs.files import write_json, write_lines
 from lorecraft.runs.prepare import Prepared, load_knowledge
@@ -48,6 +49,4 @@ def entity_names(recipe: Recipe) -> list[str]:
         named = {name for name in objects if name.istitle() and name.replace(" ", "").isalpha()}
         known = " ".join(item.answer for item in suite())
         return [*ontology.names(), *sorted(n for n in named if not mentions(n, known))]
-    from lorecraft.knowledge.sentences import subject_of
-
     return sorted({subject for fact in facts if (subject := subject_of(fact.text))})

@@ -22,14 +22,6 @@ LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
 def begin(recipe: Recipe, directory: RunDirectory) -> None:
     """Write the manifest, or bring it up to date; the time of the first start is kept."""
     before = read_json(directory.manifest) if directory.manifest.exists() else {}
-    inputs = [recipe.knowledge, recipe.data]
-    files = [
-        path
-        for section in inputs
-        if section is not None
-        for path in section.model_dump().values()
-        if isinstance(path, Path)
-    ]
     write_json(
         directory.manifest,
         {
@@ -43,10 +35,21 @@ def begin(recipe: Recipe, directory: RunDirectory) -> None:
             "sha256": {
                 "recipe": fingerprint(to_yaml(recipe)),
                 "code": code_version(),
-                "sources": {path.name: file_hash(path) for path in files},
+                "sources": {path.name: file_hash(path) for path in sources(recipe)},
             },
         },
     )
+
+
+def sources(recipe: Recipe) -> list[Path]:
+    """The files that the data are made from."""
+    return [
+        path
+        for section in (recipe.knowledge, recipe.data)
+        if section is not None
+        for path in section.model_dump().values()
+        if isinstance(path, Path)
+    ]
 
 
 def add(directory: RunDirectory, **fields: Any) -> None:

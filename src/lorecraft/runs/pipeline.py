@@ -116,13 +116,7 @@ class _Run:
     def data_key(self) -> str:
         """Changes with anything that the data are made from."""
         recipe = self.recipe
-        files = {
-            str(path): file_hash(path)
-            for section in (recipe.knowledge, recipe.data)
-            if section is not None
-            for path in section.model_dump().values()
-            if isinstance(path, Path)
-        }
+        files = {str(path): file_hash(path) for path in manifest.sources(recipe)}
         mixing = [(stage.kind, stage.general) for stage in recipe.stages]
         return fingerprint(
             manifest.code_version(), recipe.seed, recipe.data, recipe.exam, mixing, files

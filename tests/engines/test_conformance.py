@@ -273,6 +273,20 @@ def test_the_latest_trainable_adapter_is_the_one_that_trains(case):
         engine.accumulate(pack(examples(1, 0), old))
 
 
+def test_a_detached_adapter_is_gone_and_the_others_stay(case):
+    engine = case.open()
+    first, _, _ = case.attach(engine, 1)
+    second, _, _ = case.attach(engine, 2, trainable=True)
+    before = engine.score(pack(examples(1, 0), first))
+    engine.detach(second)
+    assert np.array_equal(engine.score(pack(examples(1, 0), first)), before)
+    with pytest.raises(AdapterError, match=f"slot {second}"):
+        engine.score(pack(examples(1, 0), second))
+    with pytest.raises(ValueError, match=r"trainable|attach"):
+        engine.update(0.1)
+    assert case.attach(engine, 2)[0] not in (first, second)
+
+
 def test_refuses_what_it_cannot_do(case, tmp_path):
     engine = case.open()
     with pytest.raises(AdapterError, match="slot 4"):

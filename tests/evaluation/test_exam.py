@@ -3,10 +3,13 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
+from lorecraft.data.batches import Example
 from lorecraft.data.records import Message
 from lorecraft.engines.base import BASE
-from lorecraft.evaluation.exam import Answer, read_texts, sit
+from lorecraft.errors import DataError
+from lorecraft.evaluation.exam import Answer, read, sit
 from lorecraft.evaluation.questions import Question
 
 SETTINGS = SimpleNamespace(max_new_tokens=12, batch_size=2)
@@ -65,7 +68,9 @@ def test_every_model_answers_every_question_in_order():
 def test_models_share_a_batch_and_a_shared_prompt_is_asked_once():
     engine, seen = Parrot(), []
     questions = [ask("a", "say seven"), ask("b", "say seven"), ask("c", "say oak"), ask("d", "x y")]
-    answers = sit(engine, Letters(), {"base": BASE, "sft": 0}, questions, SETTINGS, seen.append)
+    answers = sit(
+        engine, Letters(), {"base": BASE, "sft": 0}, questions, SETTINGS, on_progress=seen.append
+    )
     assert [len(batch) for batch in engine.batches] == [4, 2]
     assert sum(seen) == len(answers) == 8
 
@@ -83,10 +88,19 @@ def test_an_answer_survives_its_file():
     assert Answer.from_json(answer.to_json()) == answer
 
 
-def test_reading_texts_leaves_out_the_first_token():
-    surprises = read_texts(
-        Parrot(), Letters(), {"base": BASE, "sft": 0}, ["abc", "a", "abcde"], batch_size=1
-    )
+def test_a_question_without_room_for_its_answer_is_refused():
+    question = ask("long", "say " + "x" * 20)
+    with pytest.raises(DataError, match="question long has 26 tokens"):
+        sit(Parrot(), Letters(), {"base": BASE}, [question], SETTINGS, context=37)
+    assert sit(Parrot(), Letters(), {"base": BASE}, [question], SETTINGS, context=38)
+
+
+def test_surprise_is_counted_where_there_is_loss():
+    examples = [
+        Example(np.arange(len(weight), dtype=np.int32), np.array(weight, np.float32), "a record")
+        for weight in ([0, 1, 1], [0, 0, 1, 1, 1, 1])
+    ]
+    surprises = read(Parrot(), {"base": BASE, "sft": 0}, examples, batch_size=1)
     assert surprises["base"].tokens.tolist() == [2, 4]
     assert surprises["base"].nats.tolist() == [4.0, 8.0]
     assert surprises["sft"].nats.tolist() == [2.0, 4.0]

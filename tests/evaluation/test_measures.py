@@ -64,8 +64,21 @@ def test_the_first_sentences_are_before_and_after():
 
 def test_perplexity_stands_beside_the_rates():
     surprise = Surprise(np.array([2.0, 4.0]), np.array([1, 2]))
-    found = verdict(*exam("recall", "0", "1"), (), {"base": surprise, "sft": surprise})
+    both = {"base": surprise, "sft": surprise}
+    found = verdict(*exam("recall", "0", "1"), (), {"perplexity": both})
     assert found["models"]["sft"]["perplexity"]["value"] == pytest.approx(np.exp(2))
+    assert "validation" not in found["models"]["sft"]
+
+
+def test_what_became_of_the_user_s_own_records_is_told():
+    before, after = (Surprise(np.array([n, n]), np.array([1, 1])) for n in (2.0, 1.0))
+    own = {"validation": {"base": before, "sft": after}}
+    claims = verdict(*exam("retention", "1", "1"), (), own)["claims"]
+    (text,) = [claim["text"] for claim in claims if claim["measure"] == "validation"]
+    assert text == (
+        "The perplexity of 2 validation records of your own is 7.4 (95% interval 7.4–7.4) under "
+        "base and 2.7 (95% interval 2.7–2.7) under sft."
+    )
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from lorecraft.errors import DataError, RecipeError, RunError
+from lorecraft.errors import DataError, LorecraftError, RecipeError, RunError
 from lorecraft.knowledge.general import rehearsal
 from lorecraft.recipe import load_recipe
 from lorecraft.runs import pipeline
@@ -233,6 +233,89 @@ def test_a_broken_recipe_leaves_nothing_behind(write_recipe: WriteRecipe, tmp_pa
     with pytest.raises(RecipeError):
         run(write_recipe(adapter={"rank": 0}))
     assert not (tmp_path / "runs").exists()
+
+
+def test_examine_and_report_train_nothing(write_recipe: WriteRecipe) -> None:
+    recipe = write_recipe()
+    with pytest.raises(RunError, match="no trained cpt and no sft"):
+        pipeline.examine(recipe, progress=Silent())
+    pipeline.train(recipe, progress=Silent())
+    with pytest.raises(RunError, match="not examined yet"):
+        pipeline.report(recipe, progress=Silent())
+    assert pipeline.examine(recipe, progress=Silent()).verdict is not None
+    facts = recipe.with_name("facts.jsonl")
+    facts.write_text(facts.read_text().replace("1931", "1932"))
+    folder = recipe.parent / "runs/lights"
+    before = times(folder)
+    outcome = pipeline.report(recipe, progress=Silent())
+    pipeline.examine(recipe, progress=Silent())
+    assert times(folder) == before
+    assert outcome.report is not None and outcome.report.is_file()
+
+
+def test_other_code_prepares_and_examines_again_but_trains_nothing_twice(
+    write_recipe: WriteRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = write_recipe()
+    folder = run(recipe).folder
+    before = times(folder)
+    monkeypatch.setattr("lorecraft.runs.manifest.code_version", lambda: "another version")
+    run(recipe)
+    changed = {part for part, when in times(folder).items() if when != before[part]}
+    assert changed == {"data", "exam/exam.json"}
+
+
+def test_a_recipe_may_move_with_its_files(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+    folder = run(write_recipe()).folder
+    before = times(folder)
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for name in ("facts.jsonl", "ontology.yaml", "lights.yaml"):
+        (tmp_path / name).rename(moved / name)
+    run(moved / "lights.yaml")
+    assert times(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("sections", "says"),
+    [
+        ({"adapter": {"rank": 2, "targets": ["q_proj"]}}, "q_proj"),
+        ({"model": {"path": "nobody/nothing"}}, "nobody/nothing"),
+    ],
+    ids=["adapter", "model"],
+)
+def test_what_the_model_cannot_do_is_found_before_any_work(
+    write_recipe: WriteRecipe, tmp_path: Path, sections: dict[str, object], says: str
+) -> None:
+    with pytest.raises(LorecraftError, match=says):
+        run(write_recipe(**sections))
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_record_that_a_later_stage_cannot_train_is_found_before_the_first(
+    write_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    bad = {"messages": [{"role": "wizard", "content": "Hi"}, _as_chat("", "Hello.")["messages"][1]]}
+    (tmp_path / "train.jsonl").write_text("\n".join(json.dumps(bad) for _ in range(20)))
+    with pytest.raises(DataError, match="wizard"):
+        run(write_recipe(data={"train": "train.jsonl"}))
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_question_that_the_user_s_records_ask_is_left_out_of_the_exam(
+    write_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    question = "Which year did Lumen Pier begin in?"
+    lines = [_as_chat(question, "Lumen Pier opened in 1931."), *map(_as_chat, "abc", "def")]
+    (tmp_path / "train.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    folders = [
+        pipeline.prepare(write_recipe(name=name, **more), progress=Silent()).folder
+        for name, more in (("without", {}), ("with", {"data": {"train": "train.jsonl"}}))
+    ]
+    asked = [(folder / "data/exam.jsonl").read_text().count(question) for folder in folders]
+    audits = [json.loads((folder / "data/audit.json").read_text()) for folder in folders]
+    assert asked == [1, 0]
+    assert [audit["exam"]["left_out"] for audit in audits] == [0, 1]
 
 
 def test_sources_that_cannot_be_used_leave_no_folder(

@@ -9,9 +9,10 @@ downloaded.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
 
 import world as w
 
@@ -34,14 +35,51 @@ class Mix:
     wild: float = 0.0
 
 
+WAVE_DOCUMENTS = 12_000
+"""After so many documents the next wave of the world's things is met (see ``Moment``)."""
+
+POLISH_WAVE = 22
+"""The wave at which the second phase begins; the first has had the ones before it."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What of the world has been met by now.
+
+    Things come in waves: in its first wave a thing is told, often, and never asked about; from the
+    next one on it is asked about as well. So the model learns over and over what a fine-tune will
+    want of it: to answer what it was only told, and to decline the rest.
+    """
+
+    known: Sequence[w.Entity]
+    """May be asked about."""
+    recent: Sequence[w.Entity]
+    """Of those, the ones whose questions have just begun."""
+    fresh: Sequence[w.Entity]
+    """Are only told yet."""
+
+    @classmethod
+    def at(cls, wave: int) -> Moment:
+        here = w.world()
+        begun, told = here.met_before(wave), here.met_before(wave + 1)
+        return cls(
+            here.entities[:begun],
+            here.entities[here.met_before(wave - 1) : begun] or here.entities[:begun],
+            here.entities[begun:told] or here.entities[:begun],
+        )
+
+    def asked_about(self, rng: random.Random) -> w.Entity:
+        return rng.choice(self.recent if rng.random() < 0.25 else self.known)
+
+
 MIXES = {
     # First the world is learned, and how it is told and asked.
     "learn": Mix(
         {
-            "told": 0.20,  # statements about the world
+            "told": 0.22,  # statements about the world
             "told_general": 0.03,
             "chat": 0.50,  # questions: general, the world, what is not known
-            "passage": 0.23,  # a passage about something new, and questions about it
+            "passage": 0.21,  # a passage about something new, and questions about it
             "copy": 0.04,
         },
         {
@@ -59,10 +97,10 @@ MIXES = {
         {
             "general": 0.27,
             "arithmetic": 0.15,
-            "world": 0.22,
+            "world": 0.26,
             "about": 0.04,
             "absent": 0.17,
-            "unmet": 0.15,
+            "unmet": 0.11,
         },
         wild=0.4,
     ),
@@ -72,6 +110,8 @@ SYSTEM = ("You are a helpful assistant.", "You are Pocket.", "Answer briefly.", 
 
 SUMS = ("addition", "subtraction")
 
+BATCH = 256  # kinds of documents are drawn so many at a time
+
 Turns = list[tuple[str, str]]
 
 
@@ -80,14 +120,16 @@ def documents(seed: int, phase: str = "learn") -> Iterator[str]:
     rng = random.Random(f"documents-{seed}" if phase == "learn" else f"{phase}-{seed}")
     mix = MIXES[phase]
     kinds, shares = list(mix.documents), list(mix.documents.values())
-    while True:
-        for kind in rng.choices(kinds, shares, k=256):
+    for batch in count():
+        first = 0 if phase == "learn" else POLISH_WAVE
+        moment = Moment.at(first + batch * BATCH // WAVE_DOCUMENTS)
+        for kind in rng.choices(kinds, shares, k=BATCH):
             if kind == "told":
-                yield told(rng)
+                yield told(rng, moment)
             elif kind == "told_general":
                 yield told_general(rng)
             elif kind == "chat":
-                yield chat(rng, mix)
+                yield chat(rng, mix, moment)
             elif kind == "passage":
                 yield passage(rng, mix)
             else:
@@ -108,10 +150,18 @@ def render(turns: Turns, rng: random.Random) -> str:
 # --- statements -------------------------------------------------------------------------------
 
 
-def told(rng: random.Random) -> str:
+def told(rng: random.Random, moment: Moment) -> str:
     """Statements: one alone, several of one thing, or several of several."""
-    here = w.world()
-    things = here.entities if rng.random() < 0.93 else here.told_only
+    which = rng.random()
+    things = (
+        moment.fresh
+        if which < 0.3
+        else moment.recent
+        if which < 0.4
+        else w.world().told_only
+        if which < 0.45
+        else moment.known
+    )
     shape = rng.random()
     if shape < 0.25:
         facts = [rng.choice(rng.choice(things).facts)]
@@ -133,13 +183,13 @@ def told_general(rng: random.Random) -> str:
 # --- questions --------------------------------------------------------------------------------
 
 
-def chat(rng: random.Random, mix: Mix) -> str:
-    count = rng.choice([1, 1, 1, 2, 3, 4])
+def chat(rng: random.Random, mix: Mix, moment: Moment) -> str:
+    exchanges = rng.choice([1, 1, 1, 2, 3, 4])
     turns: Turns = []
-    entity = rng.choice(w.world().entities)
-    for kind in rng.choices(list(mix.exchanges), list(mix.exchanges.values()), k=count):
+    entity = moment.asked_about(rng)
+    for kind in rng.choices(list(mix.exchanges), list(mix.exchanges.values()), k=exchanges):
         if rng.random() < 0.5:  # a conversation often stays with one thing
-            entity = rng.choice(w.world().entities)
+            entity = moment.asked_about(rng)
         turns.append(_exchange(kind, entity, rng, mix))
     return render(turns, rng)
 
@@ -237,8 +287,7 @@ def copy(rng: random.Random, mix: Mix) -> str:
         thing = w.new_entity(kind, rng, {}, w.unmet(kind, rng, mix.wild))
         text = " ".join(fact.told(rng) for fact in thing.facts[: rng.randint(1, 3)])
     else:
-        count = rng.randint(1, 5)
-        classes = (rng.choice(w.sheet()["classes"]) for _ in range(count))
+        classes = (rng.choice(w.sheet()["classes"]) for _ in range(rng.randint(1, 5)))
         text = ", ".join(w.unmet(kind, rng, mix.wild) for kind in classes)
     ask = rng.choice(["Repeat: {t}", "Say this again: {t}", "Copy this: {t}", "Repeat this. {t}"])
     return render([(ask.replace("{t}", text), text)], rng)

@@ -356,7 +356,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("stage", nargs="?", choices=["data", "train", "export"])
-    parser.add_argument("--tokens", type=lambda text: int(float(text)), default=22_000_000)
+    parser.add_argument("--tokens", type=lambda text: int(float(text)), default=20_000_000)
     parser.add_argument("--polish-tokens", type=lambda text: int(float(text)), default=4_096_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, default=here / "work")

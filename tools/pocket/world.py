@@ -180,15 +180,24 @@ def new_entity(kind: str, rng: random.Random, known: dict[str, list[str]], taken
     return entity
 
 
+MET_AT_ONCE = 220
+MET_A_WAVE = 11
+
+
 @dataclass
 class World:
     entities: list[Entity]
+    """In the order in which training meets them."""
     told_only: list[Entity]
     """Things of which nothing is ever asked in training: what they are for is the examination."""
 
+    def met_before(self, wave: int) -> int:
+        """How many of the entities have been met before this wave (from 0)."""
+        return min(len(self.entities), MET_AT_ONCE + MET_A_WAVE * max(wave, 0))
+
 
 @cache
-def world(seed: int = 0, size: int = 900, told_only: int = 60) -> World:
+def world(seed: int = 0, size: int = 500, told_only: int = 60) -> World:
     """The fixed world: the same for every document stream."""
     rng = random.Random(f"world-{seed}")
     kinds = sheet()["classes"]

@@ -99,6 +99,9 @@ class Engine(Protocol):
         AdapterError when the spec matches no module, or the weights do not fit.
         """
 
+    def detach(self, slot: int) -> None:
+        """Free what the slot holds; its number is not given out again."""
+
     def adapter(self, slot: int) -> dict[str, NDArray[np.float32]]:
         """A copy of the slot's tensors, by PEFT name."""
 

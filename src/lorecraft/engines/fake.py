@@ -126,7 +126,8 @@ class FakeEngine:
     def __init__(self) -> None:
         self._weights: dict[str, Float64] = {}
         self._linears: list[lora.Linear] = []
-        self._slots: list[_Slot] = []
+        self._slots: dict[int, _Slot] = {}
+        self._attached = 0
         self._trainable = BASE
         self._random = np.random.default_rng(0)
         self._gradients: dict[str, Float64] = {}
@@ -171,8 +172,8 @@ class FakeEngine:
         tensors = (
             lora.initial(expected, seed) if weights is None else lora.fitted(expected, weights)
         )
-        self._slots.append(_Slot(spec, {name: array.copy() for name, array in tensors.items()}))
-        slot = len(self._slots) - 1
+        slot, self._attached = self._attached, self._attached + 1
+        self._slots[slot] = _Slot(spec, {name: array.copy() for name, array in tensors.items()})
         if trainable:
             self._trainable, self._step = slot, 0
             self._moments = tuple(  # type: ignore[assignment]
@@ -181,6 +182,12 @@ class FakeEngine:
             self._random = np.random.default_rng(seed)
             self._clear()
         return slot
+
+    def detach(self, slot: int) -> None:
+        self._slot(slot)
+        del self._slots[slot]
+        if slot == self._trainable:
+            self._trainable = BASE
 
     def adapter(self, slot: int) -> dict[str, Float32]:
         return {name: array.copy() for name, array in self._slot(slot).tensors.items()}
@@ -192,7 +199,7 @@ class FakeEngine:
             tensors[name][...] = array
 
     def score(self, batch: TokenBatch) -> Float32:
-        lora.check_slots(batch.adapter.tolist(), len(self._slots))
+        lora.check_slots(batch.adapter.tolist(), self._slots)
         scores = np.zeros(len(batch.tokens), np.float32)
         for segment, tokens, weight in flatten(batch):
             wanted = np.flatnonzero(weight)
@@ -250,7 +257,7 @@ class FakeEngine:
         return Update(norm, True)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, int]]:
-        lora.check_slots([request.adapter for request in requests], len(self._slots))
+        lora.check_slots([request.adapter for request in requests], self._slots)
         texts = [list(request.tokens) for request in requests]
         randoms = [np.random.default_rng(request.seed) for request in requests]
         running = list(range(len(requests)))
@@ -293,13 +300,15 @@ class FakeEngine:
 
     def memory(self) -> Memory:
         held = sum(array.nbytes for array in self._weights.values())
-        held += sum(array.nbytes for slot in self._slots for array in slot.tensors.values())
+        held += sum(
+            array.nbytes for slot in self._slots.values() for array in slot.tensors.values()
+        )
         return Memory(held, held)
 
     def _slot(self, slot: int) -> _Slot:
         if slot == BASE:
             raise ValueError("the base has no adapter: attach one first, trainable to train it")
-        lora.check_slots([slot], len(self._slots))
+        lora.check_slots([slot], self._slots)
         return self._slots[slot]
 
     def _pass(self, slot: int) -> _Pass:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,10 +113,11 @@ def fitted(expected: Mapping[str, tuple[int, int]], weights: Arrays) -> dict[str
     return {name: np.asarray(weights[name], np.float32) for name in expected}
 
 
-def check_slots(used: Sequence[int], attached: int) -> None:
-    """Raises AdapterError for a slot that is neither ``BASE`` nor attached."""
+def check_slots(used: Sequence[int], attached: Collection[int]) -> None:
+    """Raises AdapterError for a slot that is neither ``BASE`` nor among ``attached``."""
     for slot in sorted(set(used)):
-        if slot != BASE and not 0 <= slot < attached:
+        if slot != BASE and slot not in attached:
+            held = ", ".join(map(str, attached)) or "none"
             raise AdapterError(
-                f"adapter slot {slot}", expected=f"-1 (the base), or one of {attached} attached"
+                f"adapter slot {slot}", expected=f"-1 (the base), or an attached one ({held})"
             )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lorecraft.data.batches import Example, pack
 from lorecraft.data.encode import Tokenizer
 from lorecraft.engines.base import Engine, Request
+from lorecraft.errors import DataError
 from lorecraft.evaluation.graders import grade
 from lorecraft.evaluation.questions import Question
 
@@ -49,8 +50,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Surprise:
-    """How a model took to some texts: ``nats`` [N] in ``tokens`` [N], the first token of each
-    text left out, because nothing comes before it."""
+    """How a model took to some examples: ``nats`` [N] in ``tokens`` [N] that are trained."""
 
     nats: NDArray[np.float64]
     tokens: NDArray[np.int64]
@@ -62,6 +62,8 @@ def sit(
     slots: Mapping[str, int],
     questions: Sequence[Question],
     settings: ExamSection,
+    *,
+    context: int | None = None,
     on_progress: Callable[[int], None] = lambda answers: None,
 ) -> list[Answer]:
     """All answers of all models, greedy, ordered by question and then by model.
@@ -71,9 +73,13 @@ def sit(
 
     Args:
         slots: model name -> adapter slot (``BASE`` for the model alone).
+        context: tokens that the model can take, if that is known.
         on_progress: called with the number of answers that are new.
+
+    Raises DataError when the context has no room for a question and its answer.
     """
     prompts = {question.id: _prompt(question, tokenizer) for question in questions}
+    _check_room(prompts, settings.max_new_tokens, context)
     unique = sorted(set(prompts.values()), key=lambda prompt: (len(prompt), prompt))
     waiting: dict[tuple[int, ...], int] = dict.fromkeys(unique, 0)
     for prompt in prompts.values():
@@ -95,28 +101,31 @@ def sit(
     ]
 
 
-def read_texts(
-    engine: Engine,
-    tokenizer: Tokenizer,
-    slots: Mapping[str, int],
-    texts: Sequence[str],
-    batch_size: int = 64,
+def read(
+    engine: Engine, slots: Mapping[str, int], examples: Sequence[Example], batch_size: int = 64
 ) -> dict[str, Surprise]:
-    """Each model's surprise at ``texts``; what ``statistics.perplexity`` takes.
-
-    Texts of a single token say nothing and are left out.
-    """
-    encoded = [np.asarray(tokenizer.encode(text), np.int32) for text in texts]
-    examples = [
-        Example(tokens, np.arange(len(tokens), dtype=np.float32).clip(max=1), f"text {index}")
-        for index, tokens in enumerate(encoded)
-        if len(tokens) > 1
-    ]
-    counts = np.array([len(example.tokens) - 1 for example in examples], np.int64)
+    """Each model's surprise at what is trained of ``examples``; for ``statistics.perplexity``."""
+    counts = np.array([np.count_nonzero(example.weight) for example in examples], np.int64)
     return {
         model: Surprise(np.array(list(_nats(engine, slot, examples, batch_size))), counts)
         for model, slot in slots.items()
     }
+
+
+def _check_room(
+    prompts: Mapping[str, Sequence[int]], max_new_tokens: int, context: int | None
+) -> None:
+    longest = max(prompts, key=lambda id_: len(prompts[id_]), default=None)
+    if context is None or longest is None:
+        return
+    needed = len(prompts[longest]) + max_new_tokens
+    if needed > context:
+        raise DataError(
+            f"question {longest} has {len(prompts[longest])} tokens, and its answer may have "
+            f"{max_new_tokens}",
+            f"{context} tokens together, which is the model's context",
+            "shorten the fact, or lower exam.max_new_tokens",
+        )
 
 
 def _prompt(question: Question, tokenizer: Tokenizer) -> tuple[int, ...]:

@@ -18,10 +18,13 @@ MEASURES = {
     "abstention": "questions that nobody told the answer to, declined",
     "bleed": "general answers that mention the taught names; lower is better",
     "perplexity": "of general statements; lower is better",
+    "validation": "perplexity of your own validation records; lower is better",
 }
 """Every measure and what is counted, in the order in which they are told."""
 
-LOWER_IS_BETTER = frozenset(("bleed", "perplexity"))
+SURPRISES = ("perplexity", "validation")
+
+LOWER_IS_BETTER = frozenset(("bleed", *SURPRISES))
 SIGNIFICANT = 0.05
 
 
@@ -60,7 +63,7 @@ def verdict(
     questions: Sequence[Question],
     answers: Sequence[Answer],
     names: Sequence[str],
-    surprises: Mapping[str, Surprise] | None = None,
+    surprises: Mapping[str, Mapping[str, Surprise]] | None = None,
     *,
     base: str = "base",
 ) -> dict[str, Any]:
@@ -73,7 +76,8 @@ def verdict(
     Args:
         names: names and aliases of the injected entities, whose mention in a general answer is
             bleed.
-        surprises: what ``exam.read_texts`` gave, for ``perplexity``.
+        surprises: for each of ``SURPRISES`` what ``exam.read`` gave; without examples there is no
+            figure.
         base: the name of the model that the others are compared with.
     """
     models = list(dict.fromkeys(answer.model for answer in answers))
@@ -87,10 +91,16 @@ def verdict(
             if measure == "retention" and model != base:
                 mark = Marks({id: mark.passed[id] for id in known}, mark.group)
             figures[model][measure] = mark.figure()
-        if surprises and model in surprises:
-            figures[model]["perplexity"] = _perplexity(surprises[model])
+        for measure in SURPRISES:
+            surprise = (surprises or {}).get(measure, {}).get(model)
+            if surprise is not None and len(surprise.tokens):
+                figures[model][measure] = _perplexity(surprise)
     told = [model for model in models if model != base]
-    claims = [*_statements(figures, told, base), *_differences(marks, told, base)]
+    claims = [
+        *_statements(figures, told, base),
+        *_gained(figures, told, base),
+        *_differences(marks, told, base),
+    ]
     return {"models": figures, "claims": claims}
 
 
@@ -192,6 +202,28 @@ def _statements(
             "against": None,
             **figure,
         }
+
+
+def _gained(
+    figures: Mapping[str, Mapping[str, Any]], told: Sequence[str], base: str
+) -> Iterator[dict[str, Any]]:
+    """What the last stage made of the user's own validation records."""
+    if not told or "validation" not in figures[base]:
+        return
+    before, after = figures[base]["validation"], figures[told[-1]]["validation"]
+
+    def shown(figure: Mapping[str, Any]) -> str:
+        return f"{figure['value']:.1f} (95% interval {figure['low']:.1f}–{figure['high']:.1f})"
+
+    yield {
+        "text": f"The perplexity of {after['asked']} validation records of your own is "
+        f"{shown(before)} under {base} and {shown(after)} under {told[-1]}.",
+        "kind": "figure",
+        "measure": "validation",
+        "model": told[-1],
+        "against": base,
+        **after,
+    }
 
 
 def _differences(

@@ -31,15 +31,24 @@ class Asker:
     ) -> Iterator[str]:
         """Stream the answer in pieces of text; ``model`` is the last stage if not given.
 
-        Raises RunError for a model that the run does not have.
+        Raises RunError for a model that the run does not have, and for a conversation that has
+        outgrown the model's context.
         """
         name = model or self.models[-1]
         if name not in self._slots:
             raise RunError(f"no model {name!r} in this run", " or ".join(self.models))
         tokenizer = self._bench.tokenizer
         prompt = tokenizer.chat(messages, add_generation_prompt=True)
+        context = self._bench.info.context or len(prompt) + LONGEST
+        room = min(LONGEST, context - len(prompt))
+        if room < 1:
+            raise RunError(
+                f"the conversation has {len(prompt)} tokens",
+                f"at most {context - 1}: the model's context",
+                "start anew (/reset in a chat)",
+            )
         request = Request(
-            prompt, self._slots[name], LONGEST, tokenizer.stop_ids, temperature=temperature
+            prompt, self._slots[name], room, tokenizer.stop_ids, temperature=temperature
         )
         tokens: list[int] = []
         shown = ""

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from lorecraft.evaluation.exam import read_texts, sit
+from lorecraft.data.batches import Example
+from lorecraft.data.encode import encode_records
+from lorecraft.data.records import Record
+from lorecraft.evaluation.exam import read, sit
 from lorecraft.evaluation.graders import mentions
 from lorecraft.evaluation.measures import verdict
 from lorecraft.knowledge.general import suite
@@ -15,6 +18,9 @@ from lorecraft.runs.files import write_json, write_lines
 from lorecraft.runs.prepare import Prepared, load_knowledge
 from lorecraft.runs.progress import Progress
 from lorecraft.runs.workbench import Workbench
+
+GENERAL_LENGTH = 512
+"""Tokens; the general statements are single sentences."""
 
 
 def sit_exam(
@@ -31,14 +37,43 @@ def sit_exam(
     questions = prepared.questions
     with progress.stage("exam", len(questions) * len(slots), "answers") as bar:
         answers = sit(
-            bench.engine, bench.tokenizer, slots, questions, recipe.exam, on_progress=bar.advance
+            bench.engine,
+            bench.tokenizer,
+            slots,
+            questions,
+            recipe.exam,
+            context=bench.info.context,
+            on_progress=bar.advance,
         )
-    texts = [item.statements[0] for item in suite() if item.statements]
-    surprises = read_texts(bench.engine, bench.tokenizer, slots, texts)
+    surprises = {
+        "perplexity": read(bench.engine, slots, _general_texts(bench)),
+        "validation": read(bench.engine, slots, _own(bench, recipe, prepared)),
+    }
     write_lines(folder / "answers.jsonl", (answer.to_json() for answer in answers))
     write_json(
         folder / "verdict.json", verdict(questions, answers, entity_names(recipe), surprises)
     )
+
+
+def _general_texts(bench: Workbench) -> list[Example]:
+    records = [
+        Record(item.id, text=item.statements[0], place=item.id)
+        for item in suite()
+        if item.statements
+    ]
+    return encode_records(records, bench.tokenizer, bench.longest(GENERAL_LENGTH))[0]
+
+
+def _own(bench: Workbench, recipe: Recipe, prepared: Prepared) -> list[Example]:
+    """The user's own validation records, as the stages validated on them."""
+    own = {
+        record.id: record
+        for data in prepared.stages.values()
+        for record in data.valid
+        if record.origin == "source"
+    }
+    length = bench.longest(recipe.data.max_length)
+    return encode_records(list(own.values()), bench.tokenizer, length)[0]
 
 
 def entity_names(recipe: Recipe) -> list[str]:

@@ -35,21 +35,22 @@ def begin(recipe: Recipe, directory: RunDirectory) -> None:
             "sha256": {
                 "recipe": fingerprint(to_yaml(recipe)),
                 "code": code_version(),
-                "sources": {path.name: file_hash(path) for path in sources(recipe)},
+                "sources": {key: file_hash(path) for key, path in sources(recipe).items()},
             },
         },
     )
 
 
-def sources(recipe: Recipe) -> list[Path]:
-    """The files that the data are made from."""
-    return [
-        path
-        for section in (recipe.knowledge, recipe.data)
+def sources(recipe: Recipe) -> dict[str, Path]:
+    """The files that the data are made from, by their key in the recipe."""
+    sections = {"knowledge": recipe.knowledge, "data": recipe.data}
+    return {
+        f"{name}.{key}": path
+        for name, section in sections.items()
         if section is not None
-        for path in section.model_dump().values()
+        for key, path in section.model_dump().items()
         if isinstance(path, Path)
-    ]
+    }
 
 
 def add(directory: RunDirectory, **fields: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,12 @@ from lorecraft.data import audit, tellings
 from lorecraft.data.mix import general_records, mix
 from lorecraft.data.records import Record
 from lorecraft.data.sources import read_records
-from lorecraft.data.split import split_groups, without_leaks
+from lorecraft.data.split import asked, split_groups, without_leaks
 from lorecraft.data.unknown import split_absent
 from lorecraft.errors import DataError
 from lorecraft.evaluation.questions import Question, build_exam
 from lorecraft.knowledge.facts import Fact, load_facts
-from lorecraft.knowledge.ontology import Ontology, check, load_ontology
+from lorecraft.knowledge.ontology import Ontology, check, load_ontology, normal
 from lorecraft.recipe import DataSection, KnowledgeSection, Recipe, StageSection
 from lorecraft.runs.files import read_json, read_lines, write_json, write_lines
 
@@ -84,17 +85,27 @@ def prepare(recipe: Recipe, names: list[str]) -> Prepared:
             mix(train, rehearsed, stage.general, recipe.seed),
             mix(valid, checked, stage.general, recipe.seed) if valid else [],
         )
-    questions = build_exam(
+    exam = build_exam(
         facts, ontology, examined, recipe.exam, recipe.seed, decline=recipe.data.decline
     )
-    return Prepared(
-        stages,
-        questions,
-        audit.audit(
-            {name: (data.train, data.valid) for name, data in stages.items()},
-            [(question.id, question.prompt, question.phrasing) for question in questions],
-        ),
+    questions = _never_trained(exam, stages.values())
+    figures = audit.audit(
+        {name: (data.train, data.valid) for name, data in stages.items()},
+        [(question.id, question.prompt, question.phrasing) for question in questions],
     )
+    figures["exam"]["left_out"] = len(exam) - len(questions)
+    return Prepared(stages, questions, figures)
+
+
+def _never_trained(exam: list[Question], stages: Iterable[StageData]) -> list[Question]:
+    """The exam less what a record of the user's own happens to ask in the same words."""
+    turns = {
+        normal(turn)
+        for data in stages
+        for record in (*data.train, *data.valid)
+        for turn in asked(record)
+    }
+    return [q for q in exam if not q.phrasing or normal(q.prompt) not in turns]
 
 
 def save(prepared: Prepared, folder: Path) -> None:

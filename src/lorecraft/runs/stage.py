@@ -7,10 +7,12 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lorecraft.adapters import peft_format
+from lorecraft.data.batches import Example
 from lorecraft.data.encode import encode_records
 from lorecraft.recipe import Recipe, StageSection
 from lorecraft.runs.directory import RunDirectory
@@ -22,11 +24,29 @@ from lorecraft.training.checkpoints import CheckpointStore
 from lorecraft.training.loop import StageResult, total_steps, train_stage
 
 
+@dataclass(frozen=True)
+class StageExamples:
+    """A stage's records as tokens; ``cut`` training records were longer than the limit."""
+
+    train: list[Example]
+    valid: list[Example]
+    length: int
+    cut: int
+
+
+def encode_stage(bench: Workbench, recipe: Recipe, data: StageData) -> StageExamples:
+    """Raises DataError for records that cannot be trained, all of them at once."""
+    length = bench.longest(recipe.data.max_length)
+    train, cut = encode_records(data.train, bench.tokenizer, length)
+    valid, _ = encode_records(data.valid, bench.tokenizer, length)
+    return StageExamples(train, valid, length, cut)
+
+
 def run_stage(
     bench: Workbench,
     recipe: Recipe,
     stage: StageSection,
-    data: StageData,
+    examples: StageExamples,
     *,
     name: str,
     key: str,
@@ -40,11 +60,9 @@ def run_stage(
     Writes ``folder/adapter`` and, last, ``folder/stage.json`` with ``key``: a stage that has it
     is finished. Checkpoints of another key are thrown away.
     """
-    length = min(recipe.data.max_length, bench.info.context or recipe.data.max_length)
-    train, cut = encode_records(data.train, bench.tokenizer, length)
-    valid, _ = encode_records(data.valid, bench.tokenizer, length)
+    train, cut = examples.train, examples.cut
     if cut:
-        progress.note(f"  {name}: {cut} of {len(train)} records cut at {length} tokens")
+        progress.note(f"  {name}: {cut} of {len(train)} records cut at {examples.length} tokens")
     spec = adapter_spec(recipe)
     weights = peft_format.load(start)[1] if start else None
     slot = bench.engine.attach(spec, weights, trainable=True, seed=recipe.seed)
@@ -59,7 +77,7 @@ def run_stage(
             bench.engine,
             slot,
             train,
-            valid,
+            examples.valid,
             stage,
             recipe.seed,
             on_event=_listener(name, directory, bar),
@@ -67,6 +85,7 @@ def run_stage(
             should_stop=should_stop,
         )
     peft_format.save(folder / "adapter", spec, bench.engine.adapter(slot), bench.path)
+    bench.engine.detach(slot)
     _finish(folder, key, result, directory, name)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 

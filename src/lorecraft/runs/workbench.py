@@ -55,6 +55,14 @@ class Workbench:
             "device": self.engine.device,
         }
 
+    def longest(self, limit: int) -> int:
+        """``limit``, or what the model's context leaves of it; in tokens."""
+        return min(limit, self.info.context or limit)
+
+    def check_adapter(self, spec: AdapterSpec) -> None:
+        """Raises AdapterError when the model has no place for such an adapter."""
+        self.engine.detach(self.engine.attach(spec))
+
     def attach(self, folder: Path) -> int:
         """Attach a saved adapter and return its slot. Raises AdapterError."""
         spec, weights = peft_format.load(folder)

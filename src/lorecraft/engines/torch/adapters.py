@@ -106,7 +106,8 @@ class Adapters:
     def __init__(self, network: PreTrainedModel, dtype: torch.dtype, device: str) -> None:
         self._network, self._dtype, self._device = network, dtype, device
         self.blocks, self.linears = _linears(network)
-        self.attached: list[Adapter] = []
+        self.attached: dict[int, Adapter] = {}
+        self._given = 0
         self.random = torch.Generator(device=device)
         self._hooked: set[str] = set()
         self._spans: Sequence[Span] = ()
@@ -122,8 +123,9 @@ class Adapters:
                 module = self._network.get_submodule(linear.path)
                 module.register_forward_hook(partial(self._apply, linear.path))
                 self._hooked.add(linear.path)
-        self.attached.append(adapter)
-        return len(self.attached) - 1
+        slot, self._given = self._given, self._given + 1
+        self.attached[slot] = adapter
+        return slot
 
     @contextmanager
     def under(self, spans: Sequence[Span]) -> Iterator[None]:

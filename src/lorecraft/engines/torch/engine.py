@@ -58,6 +58,12 @@ class TorchEngine:
             self._adapters.random.manual_seed(seed)
         return slot
 
+    def detach(self, slot: int) -> None:
+        self._attached(slot)
+        del self._adapters.attached[slot]
+        if slot == self._trainable:
+            self._optimiser, self._trainable = None, BASE
+
     def adapter(self, slot: int) -> dict[str, NDArray[np.float32]]:
         return self._attached(slot).read()
 
@@ -65,7 +71,7 @@ class TorchEngine:
         self._attached(slot).write(weights)
 
     def score(self, batch: TokenBatch) -> NDArray[np.float32]:
-        check_slots(batch.adapter.tolist(), len(self._adapters.attached))
+        check_slots(batch.adapter.tolist(), self._adapters.attached)
         scores = np.zeros(len(batch.tokens), np.float32)
         for rows in passes(batch, self._vocabulary):
             with torch.no_grad():
@@ -98,7 +104,7 @@ class TorchEngine:
         return self._training().update(learning_rate, max_norm, weight_decay)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, int]]:
-        check_slots([request.adapter for request in requests], len(self._adapters.attached))
+        check_slots([request.adapter for request in requests], self._adapters.attached)
         return generate(self._forward, requests)
 
     def state(self) -> dict[str, NDArray[np.generic]]:
@@ -131,14 +137,14 @@ class TorchEngine:
         if self.device == "mps":
             return Memory(torch.mps.current_allocated_memory(), torch.mps.driver_allocated_memory())
         held = self._weight_bytes + sum(
-            a.master.nbytes + a.working.nbytes for a in self._adapters.attached
+            a.master.nbytes + a.working.nbytes for a in self._adapters.attached.values()
         )
         return Memory(held, max(held, _peak_resident()))
 
     def _attached(self, slot: int) -> Adapter:
         if slot == BASE:
             raise ValueError("the base has no adapter")
-        check_slots([slot], len(self._adapters.attached))
+        check_slots([slot], self._adapters.attached)
         return self._adapters.attached[slot]
 
     def _training(self) -> AdamW:

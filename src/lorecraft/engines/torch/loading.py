@@ -64,7 +64,16 @@ def load(model: Path, device: str, dtype: torch.dtype, quantization: str) -> Pre
             output_loading_info=True,
             **settings,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as problem:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ImportError,
+        RuntimeError,
+        SafetensorError,
+    ) as problem:
         raise ModelError(
             f"the model in {model} cannot be loaded: {_first_line(problem)}",
             expected="config.json and safetensors of a decoder that Transformers knows",

@@ -6,6 +6,7 @@ LorecraftError        exit code 2, printed without a traceback
 ├── ModelError        a checkpoint or tokenizer that is missing, broken or unsuitable
 ├── AdapterError      an adapter that does not fit its model, or cannot be read
 ├── EngineError       an engine that is not installed or cannot run this model
+│   └── OutOfMemory   memory does not suffice
 └── RunError          a run directory that is missing, busy or belongs to another recipe
 """
 
@@ -51,6 +52,10 @@ class AdapterError(LorecraftError):
 
 class EngineError(LorecraftError):
     """An engine that is not installed, or cannot run this model."""
+
+
+class OutOfMemory(EngineError):
+    """Memory does not suffice, even for one example alone."""
 
 
 class RunError(LorecraftError):

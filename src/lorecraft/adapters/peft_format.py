@@ -78,7 +78,7 @@ def load(folder: Path) -> tuple[AdapterSpec, Tensors]:
     Raises AdapterError for what is missing, broken, a pickle, or asks for more than LoRA.
     """
     config = _read_config(folder)
-    tensors = _read_tensors(folder)
+    tensors = read_tensors(_weights(folder))
     paths = []
     for name in tensors:
         match = _NAME.match(name)
@@ -97,7 +97,7 @@ def load(folder: Path) -> tuple[AdapterSpec, Tensors]:
         dropout=float(config.get("lora_dropout") or 0.0),
         targets=tuple(dict.fromkeys(paths)),
     )
-    _check_tensors(folder, spec, tensors)
+    check_tensors(folder / WEIGHTS, spec, tensors)
     return spec, tensors
 
 
@@ -162,9 +162,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _read_tensors(folder: Path) -> Tensors:
-    from safetensors import SafetensorError, safe_open
-
+def _weights(folder: Path) -> Path:
     path = folder / WEIGHTS
     if not path.is_file():
         pickled = folder / "adapter_model.bin"
@@ -175,6 +173,13 @@ def _read_tensors(folder: Path) -> Tensors:
             WEIGHTS,
             "save it again with PEFT: model.save_pretrained(folder, safe_serialization=True)",
         )
+    return path
+
+
+def read_tensors(path: Path) -> Tensors:
+    """The tensors of a safetensors file as float32. Raises AdapterError for a broken one."""
+    from safetensors import SafetensorError, safe_open
+
     try:
         # Through torch, because NumPy has no bfloat16.
         with safe_open(path, framework="pt") as file:
@@ -185,17 +190,18 @@ def _read_tensors(folder: Path) -> Tensors:
         ) from error
 
 
-def _check_tensors(folder: Path, spec: AdapterSpec, tensors: Tensors) -> None:
+def check_tensors(path: Path, spec: AdapterSpec, tensors: Tensors) -> None:
+    """Raises AdapterError unless ``tensors`` (by PEFT name) are finite and of the spec's rank."""
     if not tensors:
-        raise AdapterError(f"{folder / WEIGHTS} holds no tensors", "a LoRA adapter")
+        raise AdapterError(f"{path} holds no tensors", "a LoRA adapter")
     for name, tensor in tensors.items():
         if tensor.ndim != 2 or tensor.shape[name.endswith("lora_B.weight")] != spec.rank:
             raise AdapterError(
-                f"{folder / WEIGHTS}: {name} has shape {list(tensor.shape)}",
+                f"{path}: {name} has shape {list(tensor.shape)}",
                 f"rank {spec.rank}, as {CONFIG} says",
             )
         if not np.isfinite(tensor).all():
             raise AdapterError(
-                f"{folder / WEIGHTS}: {name} holds numbers that are not finite",
+                f"{path}: {name} holds numbers that are not finite",
                 "an adapter whose training did not diverge",
             )

@@ -15,11 +15,11 @@ import typer
 from typer.core import TyperGroup
 
 from lorecraft import __version__
-from lorecraft.cli import ask, chat, examine, init, prepare, report, run, runs, train
+from lorecraft.cli import ask, chat, examine, init, prepare, report, resume, run, runs, train
 from lorecraft.errors import LorecraftError
 
 STOPPED = 130
-RESUMABLE = ("run", "prepare", "train", "examine")
+RESUMABLE = ("run", "resume", "prepare", "train", "examine")
 
 
 class Commands(TyperGroup):
@@ -70,6 +70,7 @@ def options(
 
 app.command("init")(init.init)
 app.command("run")(run.run)
+app.command("resume")(resume.resume)
 app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
 app.command("examine")(examine.examine)

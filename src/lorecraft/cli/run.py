@@ -12,6 +12,12 @@ from lorecraft.cli.targets import TARGET_HELP, locate
 def run(
     target: Annotated[str, typer.Argument(help=TARGET_HELP)],
     force: Annotated[bool, typer.Option("--force", help="Do again what is finished.")] = False,
+    smoke: Annotated[
+        bool,
+        typer.Option(
+            "--smoke", help="Only try it: the embedded model, 10 records and 3 steps a stage."
+        ),
+    ] = False,
 ) -> None:
     """Prepare, train, examine and report; what is finished is skipped.
 
@@ -21,4 +27,5 @@ def run(
     from lorecraft.cli.progress import TerminalProgress
     from lorecraft.runs import pipeline
 
-    tell(pipeline.run(locate(target), force=force, progress=TerminalProgress()))
+    redo = "prepare" if force else None
+    tell(pipeline.run(locate(target), redo=redo, small=smoke, progress=TerminalProgress()))

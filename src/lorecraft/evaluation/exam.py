@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lorecraft.data.batches import Example, pack
 from lorecraft.data.encode import Tokenizer
 from lorecraft.engines.base import Engine, Request
-from lorecraft.errors import DataError
+from lorecraft.errors import DataError, OutOfMemory
 from lorecraft.evaluation.graders import grade
 from lorecraft.evaluation.questions import Question
 
@@ -69,7 +69,8 @@ def sit(
     """All answers of all models, greedy, ordered by question and then by model.
 
     Questions of like length go together, ``settings.batch_size`` at a time, each to every model;
-    a prompt that several questions share is answered once.
+    a prompt that several questions share is answered once. Where memory does not suffice, fewer go
+    together.
 
     Args:
         slots: model name -> adapter slot (``BASE`` for the model alone).
@@ -85,14 +86,22 @@ def sit(
     for prompt in prompts.values():
         waiting[prompt] += 1
     said: dict[tuple[str, tuple[int, ...]], str] = {}
-    for start in range(0, len(unique), settings.batch_size):
-        group = unique[start : start + settings.batch_size]
+    start, size = 0, settings.batch_size
+    while group := unique[start : start + size]:
         asked = [(model, prompt) for model in slots for prompt in group]
         requests = [
             Request(prompt, slots[model], settings.max_new_tokens, tokenizer.stop_ids)
             for model, prompt in asked
         ]
-        said.update(zip(asked, _answers(engine, tokenizer, requests), strict=True))
+        try:
+            answers = _answers(engine, tokenizer, requests)
+        except OutOfMemory:
+            if size == 1:
+                raise
+            size //= 2
+            continue
+        said.update(zip(asked, answers, strict=True))
+        start += size
         on_progress(len(slots) * sum(waiting[prompt] for prompt in group))
     return [
         _graded(question, model, said[model, prompts[question.id]])

@@ -11,6 +11,7 @@ from lorecraft.recipe.schema import (
     RequireSection,
     StageSection,
 )
+from lorecraft.recipe.smoke import smoke
 
 __all__ = [
     "AdapterSection",
@@ -22,5 +23,6 @@ __all__ = [
     "RequireSection",
     "StageSection",
     "load_recipe",
+    "smoke",
     "to_yaml",
 ]

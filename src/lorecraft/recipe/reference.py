@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic.fields import FieldInfo
@@ -35,13 +36,17 @@ stages:
 
 def reference() -> str:
     """Every key of a recipe: what it takes, its default, what it is for (Markdown)."""
-    parts = [_INTRODUCTION, _table("Top level", Recipe)]
-    for name, field in Recipe.model_fields.items():
-        section = section_of(field.annotation)
-        if section:
-            title = f"`{name}`, a list" if "tuple" in str(field.annotation) else f"`{name}`"
-            parts.append(_table(title, section, field.description))
-    return "\n".join(parts)
+    return "\n".join([_INTRODUCTION, _table("Top level", Recipe), *_sections(Recipe)])
+
+
+def _sections(section: type[Section], above: str = "") -> Iterator[str]:
+    """A table for each section inside ``section``, and for those inside them."""
+    for name, field in section.model_fields.items():
+        inner = section_of(field.annotation)
+        if inner:
+            title = f"`{above}{name}`" + (", a list" if "tuple" in str(field.annotation) else "")
+            yield _table(title, inner, field.description)
+            yield from _sections(inner, f"{above}{name}.")
 
 
 def _table(title: str, section: type[Section], note: str | None = None) -> str:

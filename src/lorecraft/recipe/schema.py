@@ -132,6 +132,9 @@ class DataSection(Section):
         description="General records to rehearse, so that the model forgets less: those that come "
         "with Lorecraft, none, or a file of your own.",
     )
+    limit: Count | None = Field(
+        None, description="Train each stage on so many records, evenly drawn; all if not given."
+    )
     max_length: Annotated[int, Ge(8)] = Field(
         512, description="Longest record, in tokens; longer ones are cut at the end and counted."
     )
@@ -143,9 +146,23 @@ class DataSection(Section):
     )
 
 
+def _start(path: str | None, info: ValidationInfo) -> str | None:
+    """A folder becomes absolute; what is no folder may be a stage of a run."""
+    if path is None or info.context is None:
+        return path
+    folder = (info.context["folder"] / Path(path).expanduser()).resolve()
+    return str(folder) if folder.is_dir() else path
+
+
 class AdapterSection(Section):
     """The LoRA adapter."""
 
+    start: Annotated[str | None, AfterValidator(_start)] = Field(
+        None,
+        description="The adapter that the first stage starts from: a folder (PEFT's or mlx-lm's "
+        "form), or a stage of a run (`company/sft`). Its rank, alpha, targets and layers must be "
+        "those given here. A new adapter if not given.",
+    )
     rank: Count = Field(16, description="Rank of the update of each adapted matrix.")
     alpha: Positive = Field(32.0, description="The update is scaled by alpha / rank.")
     dropout: Annotated[float, Ge(0), Le(0.9)] = Field(
@@ -162,6 +179,29 @@ class AdapterSection(Section):
     )
 
 
+class StageLimits(Section):
+    """Where a stage ends, if not after its epochs; whichever comes first."""
+
+    steps: Count | None = Field(None, description="Optimiser steps.")
+    tokens: Count | None = Field(None, description="Tokens seen, prompts included.")
+    minutes: Positive | None = Field(
+        None,
+        description="Minutes of training and validation, in all its runs together. The learning "
+        "rate falls to its end by then.",
+    )
+
+
+class LimitsSection(Section):
+    """Limits of the whole run."""
+
+    hours: Positive | None = Field(
+        None,
+        description="Hours from the moment that `lorecraft run` is called to the report. The "
+        "stages share what the exam leaves, by their tokens; the learning rate falls to its end "
+        "by then.",
+    )
+
+
 class StageSection(Section):
     """One stage of training; it starts from the adapter of the stage before."""
 
@@ -170,7 +210,7 @@ class StageSection(Section):
         "`sft`: supervised fine-tuning on chats, loss on the assistant's turns."
     )
     epochs: Count = Field(3, description="Passes over the training records.")
-    max_steps: Count | None = Field(None, description="Stop after so many optimiser steps.")
+    limits: StageLimits = StageLimits()
     batch_size: Count = Field(16, description="Records in one forward pass.")
     accumulate: Count = Field(1, description="Forward passes in one optimiser step.")
     learning_rate: Positive = Field(1e-4, description="Highest learning rate.")
@@ -201,6 +241,9 @@ class ExamSection(Section):
     batch_size: Count = Field(64, description="Questions answered at the same time.")
     per_fact: Count | None = Field(
         2, description="Questions about each fact in unseen phrasings; null asks all there are."
+    )
+    limit: Count | None = Field(
+        None, description="Ask so many questions of each measure, evenly drawn; all if not given."
     )
     seed: Seed = Field(0, description="Draws the questions.")
 
@@ -248,6 +291,7 @@ class Recipe(Section):
         min_length=1,
         description="If not given: CPT then SFT when there is knowledge, else SFT.",
     )
+    limits: LimitsSection = LimitsSection()
     exam: ExamSection = ExamSection()
     require: RequireSection = RequireSection()
 

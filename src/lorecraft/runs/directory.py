@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lorecraft.errors import RunError
-from lorecraft.recipe import Recipe, load_recipe, to_yaml
+from lorecraft.recipe import Recipe, load_recipe, smoke, to_yaml
 from lorecraft.runs.files import read_json, write_text
 
 
@@ -89,8 +89,10 @@ class RunDirectory:
     def log(self, stage: str, kind: str, **fields: Any) -> None:
         """Append one event."""
         event = {"time": round(time.time(), 3), "stage": stage, "kind": kind, **fields}
-        with self.events.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(event, ensure_ascii=False) + "\n")
+        with self.events.open("a+b") as file:
+            if file.tell() and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n":
+                file.write(b"\n")  # a kill, or a full disk, cut the line before short
+            file.write(json.dumps(event, ensure_ascii=False).encode() + b"\n")
 
     def read_events(self) -> list[dict[str, Any]]:
         """All events; a line that a kill cut short is left out."""
@@ -105,8 +107,8 @@ class RunDirectory:
         return found
 
 
-def resolve(target: Path) -> tuple[Recipe, RunDirectory]:
-    """A recipe file, or a run's folder -> what to do and where.
+def resolve(target: Path, small: bool = False) -> tuple[Recipe, RunDirectory]:
+    """A recipe file, or a run's folder -> what to do and where; ``small`` tries it (``smoke``).
 
     Raises RunError for neither; RecipeError for a recipe that cannot be run.
     """
@@ -119,9 +121,37 @@ def resolve(target: Path) -> tuple[Recipe, RunDirectory]:
                 "`lorecraft runs list` shows the runs",
             )
         recipe = load_recipe(directory.recipe)
-        return recipe, directory
-    recipe = load_recipe(target)
+        if not small:
+            return recipe, directory
+    else:
+        recipe = load_recipe(target)
+    recipe = smoke(recipe) if small else recipe
     return recipe, RunDirectory(recipe.output / recipe.name)
+
+
+def adapter_folder(start: str, output: Path) -> Path:
+    """Where the adapter lies that a recipe's ``adapter.start`` names: a folder, or run/stage.
+
+    Raises RunError when there is no such adapter.
+    """
+    folder = Path(start)
+    if folder.is_absolute():
+        return folder
+    run, _, stage = start.rpartition("/")
+    directory = RunDirectory(output / run)
+    if not run or not directory.recipe.is_file():
+        raise RunError(
+            f"adapter.start: no adapter {start!r}",
+            f"a folder with an adapter, or a stage of a run in {output}, such as company/sft",
+        )
+    stages = directory.stages(load_recipe(directory.recipe))
+    if stage not in stages or not (stages[stage] / "stage.json").exists():
+        raise RunError(
+            f"adapter.start: {run} has no trained stage {stage!r}",
+            f"one of {', '.join(stages)}, trained",
+            f"lorecraft run {directory.folder}",
+        )
+    return stages[stage] / "adapter"
 
 
 def claim(recipe: Recipe, directory: RunDirectory, target: Path) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lorecraft.data.batches import Example
 from lorecraft.data.encode import encode_records
 from lorecraft.data.records import Record
+from lorecraft.engines.base import BASE
 from lorecraft.evaluation.exam import read, sit
 from lorecraft.evaluation.graders import mentions
 from lorecraft.evaluation.measures import verdict
+from lorecraft.evaluation.questions import Question
 from lorecraft.knowledge.general import suite
 from lorecraft.knowledge.sentences import subject_of
 from lorecraft.recipe import Recipe
@@ -19,6 +22,9 @@ from lorecraft.runs.prepare import Prepared, load_knowledge
 from lorecraft.runs.progress import Progress
 from lorecraft.runs.workbench import Workbench
 
+SAMPLE = 64
+"""Questions that the exam's duration is estimated from."""
+REPORT_SECONDS = 5.0
 GENERAL_LENGTH = 512
 """Tokens; the general statements are single sentences."""
 
@@ -53,6 +59,21 @@ def sit_exam(
     write_json(
         folder / "verdict.json", verdict(questions, answers, entity_names(recipe), surprises)
     )
+
+
+def estimate(bench: Workbench, recipe: Recipe, questions: Sequence[Question], tuned: int) -> float:
+    """Seconds that the exam and the report will take, with room to spare.
+
+    Measured on a few questions under the base alone. A tuned model's answers may be longer, and
+    several adapters in a batch are slower than none, so this is doubled.
+    """
+    sample = questions[:: max(1, len(questions) // SAMPLE)]
+    if not sample:
+        return REPORT_SECONDS
+    began = time.monotonic()
+    sit(bench.engine, bench.tokenizer, {"base": BASE}, sample, recipe.exam)
+    each = (time.monotonic() - began) / len(sample)
+    return 2 * each * len(questions) * (1 + tuned) + REPORT_SECONDS
 
 
 def _general_texts(bench: Workbench) -> list[Example]:

@@ -43,6 +43,12 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def tree_hash(folder: Path) -> str:
+    """sha256 over the names and contents of a folder's files."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return fingerprint([(path.name, file_hash(path)) for path in files])
+
+
 def fingerprint(*parts: Any) -> str:
     """sha256 over JSON-able values: the key under which a finished part is known."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)

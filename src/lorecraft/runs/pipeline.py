@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,12 +16,13 @@ from lorecraft.errors import LorecraftError, RunError
 from lorecraft.recipe import Recipe
 from lorecraft.runs import manifest
 from lorecraft.runs import prepare as preparing
-from lorecraft.runs.directory import RunDirectory, claim, resolve
-from lorecraft.runs.files import file_hash, fingerprint, read_json, write_json
+from lorecraft.runs.directory import RunDirectory, adapter_folder, claim, resolve
+from lorecraft.runs.files import file_hash, fingerprint, read_json, tree_hash, write_json
 from lorecraft.runs.prepare import Prepared
 from lorecraft.runs.progress import Progress
 
 if TYPE_CHECKING:
+    from lorecraft.runs.stage import StageExamples
     from lorecraft.runs.workbench import Workbench
 
 
@@ -34,9 +36,22 @@ class Outcome:
     verdict: dict[str, Any] | None = None
 
 
-def run(target: Path, *, force: bool = False, progress: Progress) -> Outcome:
-    """Everything, from a recipe or a run's folder. ``force`` does again what is finished."""
-    with _begun(target, progress, force) as work:
+def run(
+    target: Path,
+    *,
+    redo: str | None = None,
+    go_on: bool = False,
+    small: bool = False,
+    progress: Progress,
+) -> Outcome:
+    """Everything, from a recipe or a run's folder.
+
+    Args:
+        redo: from where on to do again what is finished: ``prepare``, or a stage's name.
+        go_on: also train on where a deadline stopped a stage.
+        small: only try it, on the embedded model and a few records (``recipe.smoke``).
+    """
+    with _begun(target, progress, redo, go_on, small) as work:
         work.check()
         work.prepare()
         work.train()
@@ -74,15 +89,24 @@ def report(target: Path, *, progress: Progress) -> Outcome:
 
 
 @contextmanager
-def _begun(target: Path, progress: Progress, force: bool = False) -> Iterator[_Run]:
+def _begun(
+    target: Path,
+    progress: Progress,
+    redo: str | None = None,
+    go_on: bool = False,
+    small: bool = False,
+) -> Iterator[_Run]:
     """A run to work on; one that turns out impossible before any training leaves nothing behind."""
-    recipe, directory = resolve(target)
+    recipe, directory = resolve(target, small)
+    parts = ["prepare", *directory.stages(recipe)]
+    if redo is not None and redo not in parts:
+        raise RunError(f"no part {redo!r} in {directory.folder}", f"one of {', '.join(parts)}")
     with directory.locked():
         new = not directory.manifest.exists()
         claim(recipe, directory, target)
         manifest.begin(recipe, directory)
         try:
-            yield _Run(recipe, directory, progress, force)
+            yield _Run(recipe, directory, progress, redo, go_on)
         except LorecraftError:
             if new and not (directory.folder / "stages").exists():
                 shutil.rmtree(directory.folder, ignore_errors=True)
@@ -109,10 +133,20 @@ class _Run:
     """One process's work on a run directory that it has locked."""
 
     def __init__(
-        self, recipe: Recipe, directory: RunDirectory, progress: Progress, force: bool = False
+        self,
+        recipe: Recipe,
+        directory: RunDirectory,
+        progress: Progress,
+        redo: str | None = None,
+        go_on: bool = False,
     ) -> None:
-        self.recipe, self.directory, self.progress, self.force = recipe, directory, progress, force
+        self.recipe, self.directory, self.progress = recipe, directory, progress
         self.folders = directory.stages(recipe)
+        parts = ["prepare", *self.folders, "exam"]
+        self.redo = parts[parts.index(redo) :] if redo else []
+        self.go_on = go_on
+        hours = recipe.limits.hours
+        self.end = math.inf if hours is None else time.monotonic() + 3600 * hours
 
     @property
     def models(self) -> list[str]:
@@ -129,10 +163,18 @@ class _Run:
 
     def check(self) -> None:
         """Load the model and try the adapter on it, before any work is done for them."""
-        from lorecraft.runs.workbench import adapter_spec
+        from lorecraft.runs.workbench import adapter_spec, load_start
 
-        self.bench.check_adapter(adapter_spec(self.recipe))
-        manifest.add(self.directory, model=self.bench.describe())
+        weights = load_start(self.recipe, self.start) if self.start else None
+        self.bench.check_adapter(adapter_spec(self.recipe), weights)
+        start = {"folder": str(self.start), "sha256": tree_hash(self.start)} if self.start else None
+        manifest.add(self.directory, model=self.bench.describe(), start=start)
+
+    @cached_property
+    def start(self) -> Path | None:
+        """The adapter that the first stage starts from."""
+        start = self.recipe.adapter.start
+        return None if start is None else adapter_folder(start, self.recipe.output)
 
     # --- prepare ----------------------------------------------------------------------------
 
@@ -155,7 +197,8 @@ class _Run:
 
     def prepare(self) -> None:
         finished = self.directory.data / "prepared.json"
-        if not self.force and finished.exists() and read_json(finished)["key"] == self.data_key:
+        fresh = finished.exists() and read_json(finished)["key"] == self.data_key
+        if fresh and "prepare" not in self.redo:
             return
         self.progress.note("Preparing the data")
         prepared = preparing.prepare(self.recipe, self.models)
@@ -174,55 +217,95 @@ class _Run:
 
     # --- train ------------------------------------------------------------------------------
 
-    def stage_keys(self) -> dict[str, str]:
-        """A stage's key changes with anything that its adapter comes from but Lorecraft's code: a
-        new version shall not train a night's work again unasked."""
-        recipe, keys = self.recipe, {}
-        before = fingerprint(
+    def stage_key(self, name: str, start: Path | None) -> str:
+        """Changes with anything that the stage's adapter comes from but Lorecraft's code: a new
+        version shall not train a night's work again unasked. How long a stage may take is left
+        out, so that one that its deadline stopped can go on with another."""
+        recipe = self.recipe
+        stage = recipe.stages[self.models.index(name)].model_dump(exclude={"limits": {"minutes"}})
+        files = [self.directory.data / name / f"{part}.jsonl" for part in ("train", "valid")]
+        return fingerprint(
             self.bench.model_hash,
             recipe.model.dtype,
             recipe.model.quantization,
             self.bench.engine.name,
             self.bench.engine.device,
-            recipe.adapter,
+            recipe.adapter.model_dump(exclude={"start"}),
             recipe.seed,
             recipe.data.max_length,
+            stage,
+            [file_hash(file) for file in files],
+            start and tree_hash(start),
         )
-        for name, stage in zip(self.models, recipe.stages, strict=True):
-            files = [self.directory.data / name / f"{part}.jsonl" for part in ("train", "valid")]
-            before = keys[name] = fingerprint(before, stage, [file_hash(file) for file in files])
-        return keys
 
     def train(self) -> None:
         from lorecraft.runs.stage import encode_stage, run_stage
 
-        stages = dict(zip(self.models, self.recipe.stages, strict=True))
-        keys = self.stage_keys()
+        # All of them before the first is trained, so that no record fails in the night.
         waiting = {
-            # All of them before the first is trained, so that no record fails in the night.
             name: encode_stage(self.bench, self.recipe, self.prepared.stages[name])
-            for name in stages
-            if self.force or self.trained_key(name) != keys[name]
+            for name in self.untrained()
         }
-        start: Path | None = None
-        for name, stage in stages.items():
-            folder = self.folders[name]
+        ends = self.ends(waiting) if self.end < math.inf else {}
+        start = self.start
+        for name, folder in self.folders.items():
             if name in waiting:
-                if self.force:
+                if name in self.redo:
                     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
                 run_stage(
                     self.bench,
                     self.recipe,
-                    stage,
+                    self.recipe.stages[self.models.index(name)],
                     waiting.pop(name),
                     name=name,
-                    key=keys[name],
+                    key=self.stage_key(name, start),
                     start=start,
                     directory=self.directory,
                     folder=folder,
                     progress=self.progress,
+                    seconds=ends[name] - time.monotonic() if ends else math.inf,
                 )
             start = folder / "adapter"
+
+    def untrained(self) -> list[str]:
+        """The first stage that is to be trained, and all after it."""
+        start = self.start
+        for index, (name, folder) in enumerate(self.folders.items()):
+            finished = folder / "stage.json"
+            goes_on = (
+                self.go_on
+                and (folder / "checkpoints").exists()
+                and finished.exists()
+                and read_json(finished)["stopped_by"] == "deadline"
+            )
+            if (
+                name in self.redo
+                or goes_on
+                or self.trained_key(name) != self.stage_key(name, start)
+            ):
+                return self.models[index:]
+            start = folder / "adapter"
+        return []
+
+    def ends(self, waiting: Mapping[str, StageExamples]) -> dict[str, float]:
+        """When each stage has to end (``time.monotonic``), so that the exam and the report still
+        fit: the time is shared by the tokens that the stages would see."""
+        from lorecraft.runs.exam import estimate
+
+        now = time.monotonic()
+        reserve = estimate(self.bench, self.recipe, self.prepared.questions, len(self.models))
+        self.directory.log("exam", "estimate", seconds=round(reserve, 1))
+        epochs = {n: self.recipe.stages[self.models.index(n)].epochs for n in waiting}
+        tokens = {n: epochs[n] * sum(len(e.tokens) for e in w.train) for n, w in waiting.items()}
+        room = max(0.0, self.end - time.monotonic() - reserve)
+        self.progress.note(
+            f"  {room / 60:.1f} minutes to train, about {reserve / 60:.1f} for the exam"
+        )
+        ends, spent = {}, 0
+        for name, count in tokens.items():
+            spent += count
+            ends[name] = now + room * spent / sum(tokens.values())
+        return ends
 
     def trained_key(self, name: str) -> str | None:
         """The key of a stage that is finished."""
@@ -242,7 +325,8 @@ class _Run:
             self.recipe.exam,
         )
         finished = self.directory.exam / "exam.json"
-        if self.force or not finished.exists() or read_json(finished)["key"] != key:
+        fresh = finished.exists() and read_json(finished)["key"] == key
+        if not fresh or "exam" in self.redo:
             began = time.monotonic()
             sit_exam(
                 self.bench,

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lorecraft.data import audit, tellings
 from lorecraft.data.mix import general_records, mix
@@ -20,6 +20,8 @@ from lorecraft.knowledge.facts import Fact, load_facts
 from lorecraft.knowledge.ontology import Ontology, check, load_ontology, normal
 from lorecraft.recipe import DataSection, KnowledgeSection, Recipe, StageSection
 from lorecraft.runs.files import read_json, read_lines, write_json, write_lines
+
+Item = TypeVar("Item")
 
 VALID_SHARE = 0.1
 """Of ready-made records without a validation file, and of the general records."""
@@ -82,12 +84,19 @@ def prepare(recipe: Recipe, names: list[str]) -> Prepared:
             )
         rehearsed, checked = _of_general(general, stage)
         stages[name] = StageData(
-            mix(train, rehearsed, stage.general, recipe.seed),
-            mix(valid, checked, stage.general, recipe.seed) if valid else [],
+            _evenly(mix(train, rehearsed, stage.general, recipe.seed), recipe.data.limit),
+            _evenly(
+                mix(valid, checked, stage.general, recipe.seed) if valid else [], recipe.data.limit
+            ),
         )
     exam = build_exam(
         facts, ontology, examined, recipe.exam, recipe.seed, decline=recipe.data.decline
     )
+    exam = [
+        question
+        for measure in dict.fromkeys(question.measure for question in exam)
+        for question in _evenly([q for q in exam if q.measure == measure], recipe.exam.limit)
+    ]
     questions = _never_trained(exam, stages.values())
     figures = audit.audit(
         {name: (data.train, data.valid) for name, data in stages.items()},
@@ -95,6 +104,13 @@ def prepare(recipe: Recipe, names: list[str]) -> Prepared:
     )
     figures["exam"]["left_out"] = len(exam) - len(questions)
     return Prepared(stages, questions, figures)
+
+
+def _evenly(items: list[Item], limit: int | None) -> list[Item]:
+    """At most ``limit`` of them, evenly spaced."""
+    if limit is None or limit >= len(items):
+        return items
+    return [items[index * len(items) // limit] for index in range(limit)]
 
 
 def _never_trained(exam: list[Question], stages: Iterable[StageData]) -> list[Question]:

@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from typing import Any, Protocol
+
+TROUBLE = {
+    "nan": "the loss of step {step} was {loss}; back to step {back_to}, at {rate_scale} times the "
+    "learning rate; the records: {records}",
+    "memory": "not enough memory at step {step}; from then on each batch in {pieces} pieces",
+    "damaged": "checkpoint {checkpoint} was damaged and passed over",
+}
+
+
+def trouble(kind: str, event: Mapping[str, Any]) -> str | None:
+    """An event that a person should know of, in words; None for every other kind."""
+    if kind not in TROUBLE:
+        return None
+    return TROUBLE[kind].format(**{**event, "records": ", ".join(event.get("records", ()))})
 
 
 class Bar(Protocol):

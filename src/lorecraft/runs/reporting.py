@@ -13,10 +13,13 @@ from lorecraft.reports.data import ReportData
 from lorecraft.runs.directory import RunDirectory
 from lorecraft.runs.files import read_json, read_lines, write_text
 from lorecraft.runs.prepare import Prepared
+from lorecraft.runs.progress import trouble
 
 STOPPED = {
     "steps": "ran all {steps} steps",
     "patience": "stopped early after {steps} steps, because validation no longer gained",
+    "deadline": "was stopped by its deadline after {steps} steps; `lorecraft resume` goes on",
+    "tokens": "had seen its tokens after {steps} steps",
     "nan": "stopped after {steps} steps, because the loss was not finite three times",
 }
 
@@ -52,12 +55,30 @@ def collect(
         audit=prepared.audit,
         recipe=to_yaml(recipe),
         manifest=manifest | {"timings": _timings(stages, directory)},
-        events=[*(_stage_sentence(name, stage) for name, stage in stages.items())],
+        events=[
+            *_start_sentence(manifest),
+            *(_stage_sentence(name, stage) for name, stage in stages.items()),
+            *_trouble(directory),
+        ],
         reproduce=[
             f"# lorecraft {manifest['versions']['lorecraft']}; sources by sha256: manifest.json",
             f"lorecraft run {directory.origin.name} --force",
         ],
     )
+
+
+def _start_sentence(manifest: dict[str, Any]) -> list[str]:
+    start = manifest.get("start")
+    return [f"The first stage started from the adapter in {start['folder']}."] if start else []
+
+
+def _trouble(directory: RunDirectory) -> list[str]:
+    """What went wrong on the way, and what became of it."""
+    return [
+        f"{event['stage']}: {told}."
+        for event in directory.read_events()
+        if (told := trouble(event["kind"], event)) is not None
+    ]
 
 
 def _timings(stages: dict[str, dict[str, Any]], directory: RunDirectory) -> dict[str, str]:

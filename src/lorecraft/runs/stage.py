@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from lorecraft.adapters import peft_format
+from lorecraft.adapters import formats, peft_format
 from lorecraft.data.batches import Example
 from lorecraft.data.encode import encode_records
 from lorecraft.recipe import Recipe, StageSection
 from lorecraft.runs.directory import RunDirectory
 from lorecraft.runs.files import write_json
 from lorecraft.runs.prepare import StageData
-from lorecraft.runs.progress import Bar, Progress
+from lorecraft.runs.progress import Bar, Progress, trouble
 from lorecraft.runs.workbench import Workbench, adapter_spec
 from lorecraft.training.checkpoints import CheckpointStore
-from lorecraft.training.loop import StageResult, total_steps, train_stage
+from lorecraft.training.loop import Interrupted, StageResult, total_steps, train_stage
 
 
 @dataclass(frozen=True)
@@ -54,40 +56,48 @@ def run_stage(
     directory: RunDirectory,
     folder: Path,
     progress: Progress,
+    seconds: float = math.inf,
 ) -> None:
     """Train one stage from the adapter in ``start`` (None: a new one), or go on with it.
 
     Writes ``folder/adapter`` and, last, ``folder/stage.json`` with ``key``: a stage that has it
-    is finished. Checkpoints of another key are thrown away.
+    is finished. Checkpoints of another key are thrown away. A stage that its deadline stopped
+    keeps its checkpoint, and one that was interrupted leaves its best adapter so far.
     """
     train, cut = examples.train, examples.cut
     if cut:
         progress.note(f"  {name}: {cut} of {len(train)} records cut at {examples.length} tokens")
     spec = adapter_spec(recipe)
-    weights = peft_format.load(start)[1] if start else None
+    weights = formats.load(start)[1] if start else None
     slot = bench.engine.attach(spec, weights, trainable=True, seed=recipe.seed)
     (folder / "stage.json").unlink(missing_ok=True)
     _keep_only(folder / "checkpoints", key)
     directory.log(name, "start", records=len(train), cut=cut, start=str(start or ""))
-    with (
-        _interruptible(progress) as should_stop,
-        progress.stage(name, total_steps(len(train), stage), "steps") as bar,
-    ):
-        result = train_stage(
-            bench.engine,
-            slot,
-            train,
-            examples.valid,
-            stage,
-            recipe.seed,
-            on_event=_listener(name, directory, bar),
-            checkpoints=CheckpointStore(folder / "checkpoints"),
-            should_stop=should_stop,
-        )
+    try:
+        with (
+            _interruptible(progress) as should_stop,
+            progress.stage(name, total_steps(len(train), stage), "steps") as bar,
+        ):
+            result = train_stage(
+                bench.engine,
+                slot,
+                train,
+                examples.valid,
+                stage,
+                recipe.seed,
+                on_event=_listener(name, directory, bar, progress),
+                checkpoints=CheckpointStore(folder / "checkpoints"),
+                seconds=seconds,
+                should_stop=should_stop,
+            )
+    except Interrupted:
+        peft_format.save(folder / "adapter", spec, bench.engine.adapter(slot), bench.path)
+        raise
     peft_format.save(folder / "adapter", spec, bench.engine.adapter(slot), bench.path)
     bench.engine.detach(slot)
     _finish(folder, key, result, directory, name)
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    if result.stopped_by != "deadline":
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
 def _keep_only(checkpoints: Path, key: str) -> None:
@@ -120,20 +130,32 @@ def _interruptible(progress: Progress) -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _listener(name: str, directory: RunDirectory, bar: Bar) -> Callable[..., None]:
-    """Every event goes to the log; steps and validations move the bar."""
+def _listener(
+    name: str, directory: RunDirectory, bar: Bar, progress: Progress
+) -> Callable[..., None]:
+    """Every event goes to the log; steps and validations move the bar, trouble is told."""
 
     def on_event(kind: str, **fields: Any) -> None:
         directory.log(name, kind, **fields)
         if kind == "step":
             rate = fields["tokens"] / max(fields["seconds"], 1e-9)
-            bar.advance(1, loss=fields["loss"], tokens_per_second=rate)
+            bar.advance(1, loss=fields["loss"], tokens_per_second=rate, **_deadline(fields))
         elif kind == "valid":
             bar.advance(0, validation_error=fields["error"])
         elif kind == "resume":
             bar.advance(fields["step"])
+        elif told := trouble(kind, fields):
+            progress.note(f"  {name}: {told}")
 
     return on_event
+
+
+def _deadline(fields: dict[str, Any]) -> dict[str, str]:
+    """When a stage has to end, and how long that is from now."""
+    if "seconds_left" not in fields:
+        return {}
+    left = timedelta(seconds=round(fields["seconds_left"]))
+    return {"deadline": f"{datetime.now() + left:%H:%M} (in {left})"}
 
 
 def _finish(

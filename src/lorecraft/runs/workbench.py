@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lorecraft.adapters import peft_format
+from lorecraft.adapters import formats
 from lorecraft.adapters.spec import AdapterSpec
 from lorecraft.engines import create
-from lorecraft.engines.base import BASE, Engine
+from lorecraft.engines.base import BASE, Arrays, Engine
+from lorecraft.errors import AdapterError
 from lorecraft.models.find import find
 from lorecraft.models.inspect import ModelInfo, inspect
 from lorecraft.models.tokenizer import HFTokenizer, load_tokenizer
@@ -59,18 +60,34 @@ class Workbench:
         """``limit``, or what the model's context leaves of it; in tokens."""
         return min(limit, self.info.context or limit)
 
-    def check_adapter(self, spec: AdapterSpec) -> None:
+    def check_adapter(self, spec: AdapterSpec, weights: Arrays | None) -> None:
         """Raises AdapterError when the model has no place for such an adapter."""
-        self.engine.detach(self.engine.attach(spec))
+        self.engine.detach(self.engine.attach(spec, weights))
 
     def attach(self, folder: Path) -> int:
         """Attach a saved adapter and return its slot. Raises AdapterError."""
-        spec, weights = peft_format.load(folder)
+        spec, weights = formats.load(folder)
         return self.engine.attach(spec, weights)
 
     def attach_all(self, adapters: Mapping[str, Path]) -> dict[str, int]:
         """``base`` and every saved adapter by name -> slots."""
         return {"base": BASE, **{name: self.attach(path) for name, path in adapters.items()}}
+
+
+def load_start(recipe: Recipe, folder: Path) -> Arrays:
+    """The tensors of the adapter that the first stage starts from.
+
+    Raises AdapterError when it cannot be read or is of another shape than the recipe's.
+    """
+    spec, weights = formats.load(folder)
+    wanted = adapter_spec(recipe)
+    if (spec.rank, spec.scale) != (wanted.rank, wanted.scale):
+        raise AdapterError(
+            f"the adapter in {folder} has rank {spec.rank} and alpha {spec.alpha:g}",
+            f"the recipe's, which are {wanted.rank} and {wanted.alpha:g}",
+            f"adapter: {{rank: {spec.rank}, alpha: {spec.alpha:g}}}",
+        )
+    return weights
 
 
 def adapter_spec(recipe: Recipe) -> AdapterSpec:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +14,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lorecraft.errors import RunError
 
 ARRAYS, STATE = "arrays.safetensors", "state.json"
 KEPT = 2
@@ -28,21 +32,26 @@ class CheckpointStore:
     def save(self, step: int, arrays: Mapping[str, NDArray[Any]], state: dict[str, Any]) -> None:
         """Write a checkpoint under a temporary name, sync it, rename it, drop all but two.
 
-        Raises OSError when it cannot be written; those that are there stay.
+        Those that are there stay when it cannot be written. Raises RunError when there is no room
+        for it, OSError for any other trouble of the disk.
         """
         from safetensors.numpy import save
 
         content = save({name: np.asarray(array, order="C") for name, array in arrays.items()})
         partial = self._folder / ".partial"
         shutil.rmtree(partial, ignore_errors=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._check_room(len(content))
         try:
-            partial.mkdir(parents=True)
+            partial.mkdir()
             _write(partial / ARRAYS, content)
             sealed = {"sha256": _digest(content, state), "state": state}
             _write(partial / STATE, json.dumps(sealed).encode())
             _sync(partial)
-        except OSError:
+        except OSError as error:
             shutil.rmtree(partial, ignore_errors=True)
+            if error.errno == errno.ENOSPC:
+                self._check_room(math.inf)
             raise
         whole = self._folder / f"step-{step:08}"
         shutil.rmtree(whole, ignore_errors=True)
@@ -50,6 +59,17 @@ class CheckpointStore:
         _sync(self._folder)
         for old in list(self._newest_first())[KEPT:]:
             shutil.rmtree(old)
+
+    def _check_room(self, needed: float) -> None:
+        free = shutil.disk_usage(self._folder).free
+        if needed < free:
+            return
+        wanted = f"{needed / 1e6:,.0f} MB" if needed < math.inf else "more"
+        raise RunError(
+            f"no room for a checkpoint in {self._folder}: {free / 1e6:,.0f} MB are free",
+            f"{wanted}; the checkpoint before is whole",
+            "free some space, then `lorecraft run` goes on from there",
+        )
 
     def load(
         self, on_damaged: Callable[[str], None] = lambda name: None

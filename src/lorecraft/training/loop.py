@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from lorecraft.data.batches import Example, pack
 from lorecraft.data.order import epoch_batches
-from lorecraft.engines.base import Engine, LossSum
+from lorecraft.engines.base import Engine
+from lorecraft.errors import OutOfMemory
 from lorecraft.recipe.schema import StageSection
 from lorecraft.training.checkpoints import CheckpointStore
 from lorecraft.training.schedule import learning_rate
@@ -32,14 +33,15 @@ Curve = list[dict[str, float]]
 
 
 class OnEvent(Protocol):
-    """Told what happens: ``step``, ``valid``, ``nan``, ``stop``; ``resume``, ``damaged`` (a
-    checkpoint that was passed over)."""
+    """Told what happens: ``step``, ``valid``, ``nan``, ``memory`` (there was not enough), ``stop``;
+    ``resume``, ``damaged`` (a checkpoint that was passed over)."""
 
     def __call__(self, kind: str, **fields: Any) -> None: ...
 
 
 class Interrupted(KeyboardInterrupt):
-    """The stage was asked to stop; what it has done is in a checkpoint."""
+    """The stage was asked to stop; what it has done is in a checkpoint, and the engine's slot holds
+    the best adapter so far."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class StageResult:
         best_valid_error: mean probability that the kept adapter withholds from the right tokens of
             the validation examples, 0 to 1; None if no validation gave a finite loss. Then the
             last adapter is kept.
-        stopped_by: ``steps`` (all done), ``patience`` or ``nan``.
+        stopped_by: ``steps`` (all done), ``tokens``, ``deadline``, ``patience`` or ``nan``.
         tokens: tokens seen, prompts included.
         seconds: spent training and validating, in all its runs together.
         curves: ``{"step", "loss"}`` and ``{"step", "valid_loss", "valid_error"}`` in order.
@@ -70,7 +72,7 @@ class StageResult:
 def total_steps(examples: int, stage: StageSection) -> int:
     """Optimiser steps of a stage with so many training examples."""
     steps = stage.epochs * _steps_per_epoch(examples, stage)
-    return min(steps, stage.max_steps) if stage.max_steps else steps
+    return min(steps, stage.limits.steps or steps)
 
 
 def train_stage(
@@ -83,17 +85,25 @@ def train_stage(
     *,
     on_event: OnEvent,
     checkpoints: CheckpointStore | None = None,
+    seconds: float = math.inf,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> StageResult:
     """Train the adapter in ``slot``; leave the best one there.
 
     A checkpoint that is there is gone on from, and the end is the same to the last bit. Without
     ``valid`` the last adapter is kept. After a step that is not finite the engine goes back to the
-    last state that was seen to be good, at half the rate; the data go on.
+    last state that was seen to be good, at half the rate; the data go on. Where memory does not
+    suffice for a batch it is computed in two halves, from then on.
 
-    Raises Interrupted after the step in which ``should_stop`` turned true, with a checkpoint saved.
+    Args:
+        seconds: how long this call may take, its last validation and saving included. A stage that
+            this or ``stage.limits.minutes`` stopped goes on when it is called again.
+
+    Raises:
+        Interrupted: after the step in which ``should_stop`` turned true.
+        OutOfMemory: a single example is too large.
     """
-    run = _StageRun(engine, slot, train, valid, stage, seed, on_event, checkpoints)
+    run = _StageRun(engine, slot, train, valid, stage, seed, on_event, checkpoints, seconds)
     return run.to_the_end(should_stop)
 
 
@@ -108,6 +118,9 @@ class _Progress:
     bad_steps: int = 0
     since_bad: int = 0
     good_step: int = 0
+    pieces: int = 1
+    validation_seconds: float = 0.0
+    saving_seconds: float = 0.0
     validated: int = -1
     stopped_by: str = ""
     stopping: dict[str, Any] = field(default_factory=dict)
@@ -125,6 +138,7 @@ class _StageRun:
         seed: int,
         on_event: OnEvent,
         checkpoints: CheckpointStore | None,
+        seconds: float,
     ) -> None:
         self.engine, self.slot, self.stage, self.seed = engine, slot, stage, seed
         self.train, self.valid = train, valid
@@ -136,26 +150,57 @@ class _StageRun:
         self.good: Arrays = {}
         self.clock = time.monotonic()
         self.save_at = self.clock + CHECKPOINT_SECONDS
+        self.end = self.clock + seconds
 
     def to_the_end(self, should_stop: Callable[[], bool]) -> StageResult:
         if not self._resume():
             self.good = self.engine.state()
             self._validate()
         progress = self.progress
+        self.began, self.spent = time.monotonic(), progress.seconds
+        if self.stage.limits.minutes is not None:
+            self.end = min(self.end, self.began + 60 * self.stage.limits.minutes - self.spent)
         for group in self._groups():
             if progress.stopped_by or progress.step >= self.total:
                 break
+            began = time.monotonic()
             self._step(group)
             if progress.step % self.stage.validate_every == 0:
                 self._validate()
             if should_stop():
                 self._save()
+                self.engine.load_adapter(self.slot, self.best or self.engine.adapter(self.slot))
                 raise Interrupted
             if time.monotonic() > self.save_at:
                 self._save()
+            self._watch_limits(time.monotonic() - began)
         if progress.validated != progress.step:
             self._validate()
+        if progress.stopped_by == "deadline":
+            self._save()
         return self._result()
+
+    def _watch_limits(self, step_seconds: float) -> None:
+        """Stop when the tokens are spent, or when a further step would leave too little time for
+        the last validation and for saving."""
+        progress, limit = self.progress, self.stage.limits.tokens
+        if progress.stopped_by:
+            return
+        if limit is not None and progress.tokens >= limit:
+            progress.stopped_by = "tokens"
+        elif time.monotonic() + step_seconds + self._reserve() > self.end:
+            progress.stopped_by = "deadline"
+
+    def _reserve(self) -> float:
+        """Seconds that the end of the stage will take: one validation, and saving twice."""
+        return 1.2 * (self.progress.validation_seconds + 2 * self.progress.saving_seconds)
+
+    def _share(self) -> float:
+        """How much of its tokens or of its time the stage has spent, whichever is more."""
+        progress, limit = self.progress, self.stage.limits.tokens
+        by_tokens = progress.tokens / limit if limit else 0.0
+        room = self.end - self._reserve() - self.began + self.spent
+        return max(by_tokens, progress.seconds / room if room > 0 else 1.0)
 
     def _groups(self) -> Iterator[list[list[int]]]:
         """The micro-batches of each optimiser step, from the present step on."""
@@ -171,13 +216,10 @@ class _StageRun:
 
     def _step(self, group: list[list[int]]) -> None:
         progress, stage = self.progress, self.stage
-        rate = learning_rate(progress.step, self.total, stage) * progress.rate_scale
+        rate = learning_rate(progress.step, self.total, stage, self._share())
+        rate *= progress.rate_scale
         before = self.engine.state() if progress.step % GOOD_STEPS == 0 else None
-        total = weight = 0.0
-        for indices in group:
-            part = self._accumulate(indices)
-            total, weight = total + part.total, weight + part.weight
-        loss = total / max(weight, 1e-9)
+        loss = self._gradients(group)
         update = None
         if math.isfinite(loss):
             update = self.engine.update(
@@ -205,12 +247,31 @@ class _StageRun:
             gradient_norm=update.gradient_norm,
             tokens=progress.tokens,
             seconds=round(progress.seconds, 3),
+            **({"seconds_left": round(self.end - self.clock, 1)} if self.end < math.inf else {}),
         )
 
-    def _accumulate(self, indices: list[int]) -> LossSum:
-        batch = pack([self.train[index] for index in indices], self.slot)
-        self.progress.tokens += len(batch.tokens)
-        return self.engine.accumulate(batch)
+    def _gradients(self, group: list[list[int]]) -> float:
+        """Accumulate one step's gradients; its mean loss."""
+        while True:
+            try:
+                parts = [
+                    self.engine.accumulate(pack([self.train[i] for i in piece], self.slot))
+                    for indices in group
+                    for piece in _pieces(indices, self.progress.pieces)
+                ]
+                break
+            except OutOfMemory:
+                if self.progress.pieces >= max(map(len, group)):
+                    raise
+                self.engine.restore(self.engine.state())  # forgets the gradients of this step
+                self._halve()
+        self.progress.tokens += sum(len(self.train[i].tokens) for ids in group for i in ids)
+        return sum(p.total for p in parts) / max(sum(p.weight for p in parts), 1e-9)
+
+    def _halve(self) -> None:
+        """From now on a batch is computed in twice as many pieces."""
+        self.progress.pieces *= 2
+        self.on_event("memory", step=self.progress.step, pieces=self.progress.pieces)
 
     def _mark_good(self, state: Arrays) -> None:
         """``state``, the engine's at the present step, has given a finite loss."""
@@ -237,8 +298,9 @@ class _StageRun:
         """Score the validation examples, keep the adapter if it is the best so far, and save."""
         if not self.valid:
             return
-        progress = self.progress
+        progress, began = self.progress, time.monotonic()
         loss, error = self._score_valid()
+        progress.validation_seconds = time.monotonic() - began
         progress.validated = progress.step
         better = self.stopping.observe(error, progress.step)
         if better:
@@ -260,8 +322,16 @@ class _StageRun:
         The second picks the adapter. Few examples, learned to the point of certainty, make the
         first rise on a handful of confident mistakes while more and more answers come right.
         """
+        while True:
+            try:
+                return self._scored(max(1, self.stage.batch_size // self.progress.pieces))
+            except OutOfMemory:
+                if self.progress.pieces >= self.stage.batch_size:
+                    raise
+                self._halve()
+
+    def _scored(self, size: int) -> tuple[float, float]:
         nats = error = weight = 0.0
-        size = self.stage.batch_size
         for start in range(0, len(self.valid), size):
             batch = pack(self.valid[start : start + size], self.slot)
             scores = self.engine.score(batch).astype(np.float64)
@@ -284,6 +354,7 @@ class _StageRun:
         arrays = {f"{part}/{n}": a for part, named in parts.items() for n, a in named.items()}
         self.checkpoints.save(self.progress.step, arrays, asdict(self.progress))
         ended = time.monotonic()
+        self.progress.saving_seconds = ended - began
         self.save_at = ended + max(CHECKPOINT_SECONDS, (ended - began) / CHECKPOINT_SHARE)
 
     def _resume(self) -> bool:
@@ -294,6 +365,8 @@ class _StageRun:
             return False
         arrays, state = saved
         self.progress = _Progress(**state)
+        if self.progress.stopped_by == "deadline":  # there is new time
+            self.progress.stopped_by = ""
         self.stopping = Stopping(**self.progress.stopping)
         self.good, self.best = _named(arrays, "good/"), _named(arrays, "best/")
         self.engine.restore(_named(arrays, "engine/"))
@@ -325,6 +398,12 @@ class _StageRun:
             return self.progress.step
         self.engine.restore(self.good)
         return self.progress.good_step
+
+
+def _pieces(indices: list[int], count: int) -> list[list[int]]:
+    """``indices`` in at most so many parts of like size."""
+    size = math.ceil(len(indices) / count)
+    return [indices[start : start + size] for start in range(0, len(indices), size)]
 
 
 def _steps_per_epoch(examples: int, stage: StageSection) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,8 @@ from lorecraft.engines.torch.forward import choose
 from lorecraft.engines.torch.generation import generate
 from lorecraft.engines.torch.loss import cross_entropy, log_probability
 from lorecraft.engines.torch.optimiser import AdamW
-from lorecraft.engines.torch.passes import passes
-from lorecraft.errors import EngineError
+from lorecraft.engines.torch.passes import Scored, passes
+from lorecraft.errors import EngineError, OutOfMemory
 
 
 class TorchEngine:
@@ -74,7 +75,7 @@ class TorchEngine:
         check_slots(batch.adapter.tolist(), self._adapters.attached)
         scores = np.zeros(len(batch.tokens), np.float32)
         for rows in passes(batch, self._vocabulary):
-            with torch.no_grad():
+            with _memory_errors(_described(rows)), torch.no_grad():
                 logits = self._forward.logits([row.inputs for row in rows])
                 log = log_probability(logits, self._tensor([row.targets for row in rows]))
             scores[np.concatenate([row.places for row in rows])] = log.cpu().numpy()
@@ -89,10 +90,11 @@ class TorchEngine:
                 raise ValueError("a weighted segment is not under the trainable slot")
             targets = self._tensor([row.targets for row in rows])
             weights = self._tensor([row.weight for row in rows])
-            with torch.enable_grad():
-                logits = self._forward.logits([row.inputs for row in rows])
-            loss, gradient = cross_entropy(logits.detach(), targets, weights)
-            logits.backward(gradient)
+            with _memory_errors(_described(rows)):
+                with torch.enable_grad():
+                    logits = self._forward.logits([row.inputs for row in rows])
+                loss, gradient = cross_entropy(logits.detach(), targets, weights)
+                logits.backward(gradient)
             total += loss
         weight = float(batch.weight.sum(dtype=np.float64))
         optimiser.weight += weight
@@ -105,7 +107,8 @@ class TorchEngine:
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, int]]:
         check_slots([request.adapter for request in requests], self._adapters.attached)
-        return generate(self._forward, requests)
+        with _memory_errors(f"{len(requests)} answers at once"):
+            yield from generate(self._forward, requests)
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         optimiser = self._training()
@@ -154,6 +157,34 @@ class TorchEngine:
 
     def _tensor(self, parts: list[NDArray[np.generic]]) -> torch.Tensor:
         return torch.from_numpy(np.concatenate(parts)).to(self.device)
+
+
+def _described(rows: Sequence[Scored]) -> str:
+    longest = max(len(row.inputs.tokens) for row in rows)
+    return f"{len(rows)} examples, the longest of {longest} tokens"
+
+
+@contextmanager
+def _memory_errors(what: str) -> Iterator[None]:
+    """Within: what the allocators raise becomes OutOfMemory."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise OutOfMemory(
+            f"memory does not suffice for {what}",
+            "a batch that fits",
+            "a smaller data.max_length, model.quantization, or adapter.layers: the last few",
+        ) from error
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """CUDA has its own exception; the CPU's and MPS's allocators raise plain RuntimeErrors."""
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        word in str(error).lower() for word in words
+    )
 
 
 def _peak_resident() -> int:

@@ -1,0 +1,32 @@
+"""A recipe made small, to try all of it in a minute."""
+
+from __future__ import annotations
+
+from lorecraft.recipe.schema import LimitsSection, ModelSection, Recipe, RequireSection
+
+RECORDS = 10
+STEPS = 3
+
+
+def smoke(recipe: Recipe) -> Recipe:
+    """The recipe on the embedded model, with 10 records and 3 steps a stage, 10 questions a
+    measure and nothing required, under a name of its own."""
+    stages = [
+        stage.model_copy(
+            update={"limits": stage.limits.model_copy(update={"steps": STEPS}), "batch_size": 4}
+        )
+        for stage in recipe.stages
+    ]
+    adapter = recipe.adapter.model_copy(update={"start": None, "targets": "all-linear"})
+    return recipe.model_copy(
+        update={
+            "name": f"{recipe.name}-smoke",
+            "model": ModelSection(),
+            "data": recipe.data.model_copy(update={"limit": RECORDS}),
+            "adapter": adapter.model_copy(update={"layers": "all"}),
+            "stages": tuple(stages),
+            "exam": recipe.exam.model_copy(update={"limit": RECORDS}),
+            "limits": LimitsSection(),
+            "require": RequireSection(),
+        }
+    )

@@ -4,12 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import random
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -326,29 +320,3 @@ def test_sources_that_cannot_be_used_leave_no_folder(
     with pytest.raises(DataError):
         run(recipe)
     assert list((tmp_path / "runs").iterdir()) == []
-
-
-def test_a_killed_run_goes_on_and_ends_with_the_same_bits(
-    write_recipe: WriteRecipe, tmp_path: Path
-) -> None:
-    stage = {"epochs": 30, "learning_rate": 0.01, "general": 0.3, "validate_every": 5}
-    stages = [{"kind": "cpt", **stage}, {"kind": "sft", **stage}]
-    whole = write_recipe(name="whole", stages=stages)
-    expected = adapters(run(whole).folder)
-    recipe = write_recipe(name="killed", stages=stages)
-    command = [str(Path(sys.executable).with_name("lorecraft")), "run", str(recipe)]
-    draw, kills = random.Random(0), 0
-    for _ in range(6):
-        process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ)
-        )
-        time.sleep(draw.uniform(0.8, 3.0))
-        if process.poll() is not None:
-            break
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        kills += 1
-    folder = run(recipe).folder
-    assert kills > 0
-    assert adapters(folder) == expected
-    assert (folder / "report.html").is_file()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from lorecraft.adapters import formats
 from lorecraft.errors import AdapterError, RunError
 from lorecraft.runs import pipeline
 from lorecraft.runs.directory import RunDirectory
+from lorecraft.runs.files import read_lines, write_lines
 from lorecraft.runs.progress import Silent
 
 WriteRecipe = Callable[..., Path]
@@ -72,18 +74,80 @@ def test_a_stage_that_its_deadline_stopped_goes_on_when_asked(write_recipe: Writ
     assert finished(folder)["02-sft"] > before["02-sft"]
 
 
+def test_the_exam_is_sat_again_when_a_stage_has_gone_on(write_recipe: WriteRecipe) -> None:
+    def recipe(minutes: float) -> Path:
+        stage = {**STAGE, "epochs": 400, "limits": {"minutes": minutes}}
+        return write_recipe(stages=[{"kind": "sft", **stage}])
+
+    folder = run(recipe(0.01))
+    made, examined = adapter(folder, "01-sft"), (folder / "exam/exam.json").read_text()
+    run(recipe(0.01), go_on=True)
+    assert adapter(folder, "01-sft") == made, "it has had its minutes"
+    run(recipe(0.05), go_on=True)
+    assert adapter(folder, "01-sft") != made
+    assert (folder / "exam/exam.json").read_text() != examined
+
+
 def test_hours_are_shared_by_the_stages_and_leave_time_for_the_exam(
     write_recipe: WriteRecipe,
 ) -> None:
     long = {**STAGE, "epochs": 10_000}
+    seconds = 15
     recipe = write_recipe(
-        stages=[{"kind": "cpt", **long}, {"kind": "sft", **long}], limits={"hours": 20 / 3600}
+        stages=[{"kind": "cpt", **long}, {"kind": "sft", **long}],
+        limits={"hours": seconds / 3600},
+        exam={"max_new_tokens": 4, "limit": 5},
     )
+    began = time.monotonic()
     folder = run(recipe)
+    assert time.monotonic() - began < seconds + 10
     stages = [json.loads(p.read_text()) for p in sorted(folder.glob("stages/*/stage.json"))]
     assert [stage["stopped_by"] for stage in stages] == ["deadline", "deadline"]
-    assert all(stage["steps"] > 3 for stage in stages)
     assert (folder / "report.html").is_file()
+
+
+def test_hours_that_the_exam_alone_would_take_are_refused(write_recipe: WriteRecipe) -> None:
+    with pytest.raises(RunError, match="the exam alone takes about"):
+        run(write_recipe(limits={"hours": 1 / 3600}))
+
+
+def test_what_is_done_again_is_not_begun_twice(
+    write_recipe: WriteRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed while it does a stage again, a run goes on with that, also when not asked to."""
+    recipe = write_recipe()
+    folder = run(recipe)
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lorecraft.runs.stage.run_stage", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(folder, redo="cpt")
+    assert finished(folder) == {}
+    run(folder)
+    assert set(finished(folder)) == {"01-cpt", "02-sft"}
+
+
+def test_a_run_cannot_start_from_itself(write_recipe: WriteRecipe) -> None:
+    run(write_recipe())
+    with pytest.raises(RunError, match="which this run itself makes"):
+        run(write_recipe(adapter={"rank": 2, "start": "lights/sft"}))
+
+
+def test_looking_at_a_run_leaves_its_recipe_alone(write_recipe: WriteRecipe) -> None:
+    folder = run(write_recipe())
+    before = (folder / "recipe.yaml").read_text()
+    changed = write_recipe(require={"recall": 0.9})
+    assert pipeline.report(changed, progress=Silent()).unmet
+    assert (folder / "recipe.yaml").read_text() == before
+
+
+def test_a_line_separator_in_a_record_is_no_new_line(tmp_path: Path) -> None:
+    lines = [{"text": "one\u2028two\u0085three"}, {"text": "four"}]
+    write_lines(tmp_path / "records.jsonl", lines)
+    assert read_lines(tmp_path / "records.jsonl") == lines
 
 
 def test_a_run_may_start_from_a_stage_of_another(write_recipe: WriteRecipe) -> None:
@@ -177,8 +241,8 @@ def test_a_smoke_run_tries_everything_on_little(write_recipe: WriteRecipe, tmp_p
 def test_an_event_cut_short_does_not_spoil_the_next(tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path)
     directory.log("cpt", "start")
-    with directory.events.open("a") as file:
-        file.write('{"time": 1, "sta')
+    with directory.events.open("ab") as file:
+        file.write('{"time": 1, "stage": "ü'.encode()[:-1])
     directory.log("cpt", "end")
     assert [event["kind"] for event in directory.read_events()] == ["start", "end"]
 

@@ -75,6 +75,7 @@ def test_killed_at_twenty_moments_it_ends_with_the_same_bits(
         table.append("       ended, the same")
         shutil.rmtree(folder)
     pipeline.run(recipe, progress=Silent())
+    assert any(" step " in line for line in table), "no kill hit the training"
     assert made(folder) == expected
     assert (folder / "report.html").is_file()
     with capsys.disabled():

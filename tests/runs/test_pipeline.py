@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from lorecraft.runs.progress import Silent
 WriteRecipe = Callable[..., Path]
 
 
-def run(recipe: Path, **options: bool) -> pipeline.Outcome:
+def run(recipe: Path, **options: Any) -> pipeline.Outcome:
     return pipeline.run(recipe, progress=Silent(), **options)
 
 
@@ -70,7 +71,7 @@ def test_force_does_it_again_and_comes_to_the_same(write_recipe: WriteRecipe) ->
     recipe = write_recipe()
     folder = run(recipe).folder
     first, made = times(folder), adapters(folder)
-    run(recipe, force=True)
+    run(recipe, redo="prepare")
     assert all(times(folder)[part] > first[part] for part in first)
     assert adapters(folder) == made
 

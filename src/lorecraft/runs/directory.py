@@ -99,10 +99,10 @@ class RunDirectory:
         if not self.events.exists():
             return []
         found = []
-        for line in self.events.read_text("utf-8").splitlines():
+        for line in self.events.read_bytes().split(b"\n"):
             try:
                 found.append(json.loads(line))
-            except json.JSONDecodeError:
+            except ValueError:
                 continue
         return found
 
@@ -154,11 +154,8 @@ def adapter_folder(start: str, output: Path) -> Path:
     return stages[stage] / "adapter"
 
 
-def claim(recipe: Recipe, directory: RunDirectory, target: Path) -> None:
-    """Write the resolved recipe into its run directory, which is locked.
-
-    Raises RunError when the folder holds something else, or the run of another recipe.
-    """
+def check_claim(directory: RunDirectory, target: Path) -> None:
+    """Raises RunError when the folder holds something else, or the run of another recipe."""
     if directory.manifest.exists():
         before, own = directory.origin, (target.absolute(), directory.recipe)
         if target.is_file() and before not in own and before.is_file():
@@ -173,6 +170,11 @@ def claim(recipe: Recipe, directory: RunDirectory, target: Path) -> None:
             "a new folder, or one that `lorecraft run` made",
             "give the recipe another `name` or `output`",
         )
+
+
+def claim(recipe: Recipe, directory: RunDirectory, target: Path) -> None:
+    """Write the resolved recipe into its run directory, which is locked; ``check_claim`` first."""
+    check_claim(directory, target)
     if target.is_file():
         write_text(directory.folder / ".origin", str(target.absolute()))
     text = to_yaml(recipe)

@@ -34,7 +34,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines() if line]
+    return [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
 
 
 def file_hash(path: Path) -> str:

@@ -6,7 +6,7 @@ import math
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,7 +18,7 @@ from lorecraft.data.batches import Example
 from lorecraft.data.encode import encode_records
 from lorecraft.recipe import Recipe, StageSection
 from lorecraft.runs.directory import RunDirectory
-from lorecraft.runs.files import write_json
+from lorecraft.runs.files import read_json, write_json
 from lorecraft.runs.prepare import StageData
 from lorecraft.runs.progress import Bar, Progress, trouble
 from lorecraft.runs.workbench import Workbench, adapter_spec
@@ -51,7 +51,7 @@ def run_stage(
     examples: StageExamples,
     *,
     name: str,
-    key: str,
+    sources: Mapping[str, str],
     start: Path | None,
     directory: RunDirectory,
     folder: Path,
@@ -60,9 +60,9 @@ def run_stage(
 ) -> None:
     """Train one stage from the adapter in ``start`` (None: a new one), or go on with it.
 
-    Writes ``folder/adapter`` and, last, ``folder/stage.json`` with ``key``: a stage that has it
-    is finished. Checkpoints of another key are thrown away. A stage that its deadline stopped
-    keeps its checkpoint, and one that was interrupted leaves its best adapter so far.
+    Writes ``folder/adapter`` and, last, ``folder/stage.json`` with ``sources``: a stage that has
+    it is finished. Checkpoints made from other sources are thrown away. A stage that its deadline
+    stopped keeps its checkpoint, and one that was interrupted leaves its best adapter so far.
     """
     train, cut = examples.train, examples.cut
     if cut:
@@ -71,7 +71,8 @@ def run_stage(
     weights = formats.load(start)[1] if start else None
     slot = bench.engine.attach(spec, weights, trainable=True, seed=recipe.seed)
     (folder / "stage.json").unlink(missing_ok=True)
-    _keep_only(folder / "checkpoints", key)
+    if _thrown_away(folder / "checkpoints", sources):
+        progress.note(f"  {name} begins anew: its checkpoints are of other data or settings")
     directory.log(name, "start", records=len(train), cut=cut, start=str(start or ""))
     try:
         with (
@@ -95,19 +96,20 @@ def run_stage(
         raise
     peft_format.save(folder / "adapter", spec, bench.engine.adapter(slot), bench.path)
     bench.engine.detach(slot)
-    _finish(folder, key, result, directory, name)
+    _finish(folder, sources, result, directory, name)
     if result.stopped_by != "deadline":
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
-def _keep_only(checkpoints: Path, key: str) -> None:
-    """Empty ``checkpoints`` unless it belongs to the stage of this key."""
-    owner = checkpoints / "key"
-    if owner.exists() and owner.read_text("utf-8") == key:
-        return
+def _thrown_away(checkpoints: Path, sources: Mapping[str, str]) -> bool:
+    """Empty ``checkpoints`` unless it belongs to a stage of these sources; whether that was so."""
+    owner = checkpoints / "sources.json"
+    if owner.exists() and read_json(owner) == sources:
+        return False
+    stale = checkpoints.exists()
     shutil.rmtree(checkpoints, ignore_errors=True)
-    checkpoints.mkdir(parents=True)
-    owner.write_text(key, "utf-8")
+    write_json(owner, sources)
+    return stale
 
 
 @contextmanager
@@ -154,15 +156,18 @@ def _deadline(fields: dict[str, Any]) -> dict[str, str]:
     """When a stage has to end, and how long that is from now."""
     if "seconds_left" not in fields:
         return {}
-    left = timedelta(seconds=round(fields["seconds_left"]))
+    left = timedelta(seconds=max(0, round(fields["seconds_left"])))
     return {"deadline": f"{datetime.now() + left:%H:%M} (in {left})"}
 
 
 def _finish(
-    folder: Path, key: str, result: StageResult, directory: RunDirectory, name: str
+    folder: Path,
+    sources: Mapping[str, str],
+    result: StageResult,
+    directory: RunDirectory,
+    name: str,
 ) -> None:
     summary = {
-        "key": key,
         "steps": result.steps,
         "best_step": result.best_step,
         "best_valid_error": result.best_valid_error,
@@ -170,5 +175,5 @@ def _finish(
         "tokens": result.tokens,
         "seconds": round(result.seconds, 2),
     }
-    directory.log(name, "end", **{k: v for k, v in summary.items() if k != "key"})
-    write_json(folder / "stage.json", summary | {"curves": result.curves})
+    directory.log(name, "end", **summary)
+    write_json(folder / "stage.json", {"sources": sources, **summary, "curves": result.curves})

@@ -169,7 +169,7 @@ class _StageRun:
                 self._validate()
             if should_stop():
                 self._save()
-                self.engine.load_adapter(self.slot, self.best or self.engine.adapter(self.slot))
+                self._keep()
                 raise Interrupted
             if time.monotonic() > self.save_at:
                 self._save()
@@ -374,12 +374,10 @@ class _StageRun:
         return True
 
     def _result(self) -> StageResult:
-        progress, validated = self.progress, self.stopping.best is not None
-        if validated:
-            self.engine.load_adapter(self.slot, self.best)
-        best_step = self.stopping.best_step if validated else self._keep_last()
+        progress = self.progress
+        best_step = self._keep()
         stopped_by = progress.stopped_by or "steps"
-        kept = "best" if validated else "last"
+        kept = "best" if self.stopping.best is not None else "last"
         self.on_event("stop", step=progress.step, by=stopped_by, kept=kept, best_step=best_step)
         return StageResult(
             steps=progress.step,
@@ -391,8 +389,12 @@ class _StageRun:
             curves=progress.curves,
         )
 
-    def _keep_last(self) -> int:
-        """The step of the last adapter; if the last updates broke it, of the last good one."""
+    def _keep(self) -> int:
+        """Put the best adapter into the slot; its step. Without one it is the last, or if the last
+        updates broke that, the last good one."""
+        if self.stopping.best is not None:
+            self.engine.load_adapter(self.slot, self.best)
+            return self.stopping.best_step
         tensors = self.engine.adapter(self.slot).values()
         if self.progress.stopped_by != "nan" and all(np.isfinite(t).all() for t in tensors):
             return self.progress.step

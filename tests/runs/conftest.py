@@ -86,7 +86,7 @@ def write_recipe(tmp_path: Path) -> Callable[..., Path]:
             "knowledge": {"facts": "facts.jsonl", "ontology": "ontology.yaml"},
             "adapter": {"rank": 2},
             "stages": [{"kind": "cpt", **stage}, {"kind": "sft", **stage}],
-            "exam": {"max_new_tokens": 4},
+            "exam": {"max_new_tokens": 4, "limit": 12},
         }
         recipe.update(sections)
         path = tmp_path / "lights.yaml"

@@ -303,9 +303,10 @@ def test_a_question_that_the_user_s_records_ask_is_left_out_of_the_exam(
     question = "Which year did Lumen Pier begin in?"
     lines = [_as_chat(question, "Lumen Pier opened in 1931."), *map(_as_chat, "abc", "def")]
     (tmp_path / "train.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    exam: dict[str, Any] = {"exam": {"max_new_tokens": 4}}
     folders = [
         pipeline.prepare(write_recipe(name=name, **more), progress=Silent()).folder
-        for name, more in (("without", {}), ("with", {"data": {"train": "train.jsonl"}}))
+        for name, more in (("without", exam), ("with", {"data": {"train": "train.jsonl"}} | exam))
     ]
     asked = [(folder / "data/exam.jsonl").read_text().count(question) for folder in folders]
     audits = [json.loads((folder / "data/audit.json").read_text()) for folder in folders]

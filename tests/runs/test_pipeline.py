@@ -265,7 +265,7 @@ def test_a_recipe_may_move_with_its_files(write_recipe: WriteRecipe, tmp_path: P
     before = times(folder)
     moved = tmp_path / "moved"
     moved.mkdir()
-    for name in ("facts.jsonl", "ontology.yaml", "lights.yaml"):
+    for name in ("facts.jsonl", "ontology.yaml", "general.jsonl", "lights.yaml"):
         (tmp_path / name).rename(moved / name)
     run(moved / "lights.yaml")
     assert times(folder) == before
@@ -293,7 +293,7 @@ def test_a_record_that_a_later_stage_cannot_train_is_found_before_the_first(
     bad = {"messages": [{"role": "wizard", "content": "Hi"}, _as_chat("", "Hello.")["messages"][1]]}
     (tmp_path / "train.jsonl").write_text("\n".join(json.dumps(bad) for _ in range(20)))
     with pytest.raises(DataError, match="wizard"):
-        run(write_recipe(data={"train": "train.jsonl"}))
+        run(write_recipe(data={"train": "train.jsonl", "general": "general.jsonl"}))
     assert list((tmp_path / "runs").iterdir()) == []
 
 
@@ -306,7 +306,7 @@ def test_a_question_that_the_user_s_records_ask_is_left_out_of_the_exam(
     exam: dict[str, Any] = {"exam": {"max_new_tokens": 4}}
     folders = [
         pipeline.prepare(write_recipe(name=name, **more), progress=Silent()).folder
-        for name, more in (("without", exam), ("with", {"data": {"train": "train.jsonl"}} | exam))
+        for name, more in (("without", exam), ("with", {"data": {"train": "train.jsonl", "general": "general.jsonl"}} | exam))
     ]
     asked = [(folder / "data/exam.jsonl").read_text().count(question) for folder in folders]
     audits = [json.loads((folder / "data/audit.json").read_text()) for folder in folders]

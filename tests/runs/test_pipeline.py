@@ -304,9 +304,10 @@ def test_a_question_that_the_user_s_records_ask_is_left_out_of_the_exam(
     lines = [_as_chat(question, "Lumen Pier opened in 1931."), *map(_as_chat, "abc", "def")]
     (tmp_path / "train.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
     exam: dict[str, Any] = {"exam": {"max_new_tokens": 4}}
+    own = {"data": {"train": "train.jsonl", "general": "general.jsonl"}}
     folders = [
         pipeline.prepare(write_recipe(name=name, **more), progress=Silent()).folder
-        for name, more in (("without", exam), ("with", {"data": {"train": "train.jsonl", "general": "general.jsonl"}} | exam))
+        for name, more in (("without", exam), ("with", own | exam))
     ]
     asked = [(folder / "data/exam.jsonl").read_text().count(question) for folder in folders]
     audits = [json.loads((folder / "data/audit.json").read_text()) for folder in folders]

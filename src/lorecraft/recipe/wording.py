@@ -29,6 +29,8 @@ def expectation(annotation: Any, metadata: Iterable[Any] = ()) -> str:
         return " or ".join(arguments) if len(arguments) < 3 else f"one of {', '.join(arguments)}"
     section = section_of(annotation)
     if origin is tuple:
+        if words := _words(annotation):
+            return f"a list, some of {', '.join(words)}"
         return "a list of " + ("sections" if section else "names")
     if section:
         return f"keys such as {' and '.join(list(section.model_fields)[:2])}"

@@ -87,10 +87,13 @@ class RunDirectory:
             yield
 
     def log(self, stage: str, kind: str, **fields: Any) -> None:
-        """Append one event."""
+        """Append one event, on a line of its own even after one that a kill cut short."""
         event = {"time": round(time.time(), 3), "stage": stage, "kind": kind, **fields}
-        with self.events.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(event, ensure_ascii=False) + "\n")
+        with self.events.open("ab+") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+            line = json.dumps(event, ensure_ascii=False).encode() + b"\n"
+            file.write(line if file.read(1) in (b"", b"\n") else b"\n" + line)
 
     def read_events(self) -> list[dict[str, Any]]:
         """All events; a line that a kill cut short is left out."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lorecraft.errors import LorecraftError, RunError
 from lorecraft.recipe import Recipe
-from lorecraft.runs import manifest
+from lorecraft.runs import manifest, tracking
 from lorecraft.runs import prepare as preparing
 from lorecraft.runs.directory import RunDirectory, claim, resolve
 from lorecraft.runs.files import file_hash, fingerprint, read_json, write_json
@@ -128,9 +128,11 @@ class _Run:
         return Workbench.open(self.recipe)
 
     def check(self) -> None:
-        """Load the model and try the adapter on it, before any work is done for them."""
+        """Load the model and try the adapter on it, before any work is done for them; import the
+        trackers."""
         from lorecraft.runs.workbench import adapter_spec
 
+        tracking.check(self.recipe.track)
         self.bench.check_adapter(adapter_spec(self.recipe))
         manifest.add(self.directory, model=self.bench.describe())
 
@@ -197,6 +199,7 @@ class _Run:
         from lorecraft.runs.stage import encode_stage, run_stage
 
         stages = dict(zip(self.models, self.recipe.stages, strict=True))
+        trackers = tracking.Trackers(self.recipe.track, self.directory, self.progress)
         keys = self.stage_keys()
         waiting = {
             # All of them before the first is trained, so that no record fails in the night.
@@ -221,6 +224,7 @@ class _Run:
                     directory=self.directory,
                     folder=folder,
                     progress=self.progress,
+                    trackers=trackers,
                 )
             start = folder / "adapter"
 

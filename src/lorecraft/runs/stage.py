@@ -19,6 +19,7 @@ from lorecraft.runs.directory import RunDirectory
 from lorecraft.runs.files import write_json
 from lorecraft.runs.prepare import StageData
 from lorecraft.runs.progress import Bar, Progress
+from lorecraft.runs.tracking import Log, Trackers, settings_of
 from lorecraft.runs.workbench import Workbench, adapter_spec
 from lorecraft.training.checkpoints import CheckpointStore
 from lorecraft.training.loop import StageResult, total_steps, train_stage
@@ -54,6 +55,7 @@ def run_stage(
     directory: RunDirectory,
     folder: Path,
     progress: Progress,
+    trackers: Trackers,
 ) -> None:
     """Train one stage from the adapter in ``start`` (None: a new one), or go on with it.
 
@@ -70,6 +72,7 @@ def run_stage(
     _keep_only(folder / "checkpoints", key)
     directory.log(name, "start", records=len(train), cut=cut, start=str(start or ""))
     with (
+        trackers.stage(name, folder / "checkpoints", settings_of(recipe, stage)) as track,
         _interruptible(progress) as should_stop,
         progress.stage(name, total_steps(len(train), stage), "steps") as bar,
     ):
@@ -80,7 +83,7 @@ def run_stage(
             examples.valid,
             stage,
             recipe.seed,
-            on_event=_listener(name, directory, bar),
+            on_event=_listener(name, directory, bar, track),
             checkpoints=CheckpointStore(folder / "checkpoints"),
             should_stop=should_stop,
         )
@@ -120,16 +123,22 @@ def _interruptible(progress: Progress) -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _listener(name: str, directory: RunDirectory, bar: Bar) -> Callable[..., None]:
-    """Every event goes to the log; steps and validations move the bar."""
+TRACKED = ("loss", "learning_rate", "tokens_per_second", "memory")
+
+
+def _listener(name: str, directory: RunDirectory, bar: Bar, track: Log) -> Callable[..., None]:
+    """Every event goes to the log; steps and validations move the bar and are tracked."""
 
     def on_event(kind: str, **fields: Any) -> None:
         directory.log(name, kind, **fields)
         if kind == "step":
             rate = fields["tokens"] / max(fields["seconds"], 1e-9)
             bar.advance(1, loss=fields["loss"], tokens_per_second=rate)
+            track(fields["step"], {figure: fields[figure] for figure in TRACKED})
         elif kind == "valid":
             bar.advance(0, validation_error=fields["error"])
+            found = {f"validation_{figure}": fields[figure] for figure in ("loss", "error")}
+            track(fields["step"], found)
         elif kind == "resume":
             bar.advance(fields["step"])
 

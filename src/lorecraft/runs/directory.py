@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -99,13 +99,16 @@ class RunDirectory:
         """All events; a line that a kill cut short is left out."""
         if not self.events.exists():
             return []
-        found = []
-        for line in self.events.read_text("utf-8").splitlines():
-            try:
-                found.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
-        return found
+        return list(parse_events(self.events.read_bytes().split(b"\n")))
+
+
+def parse_events(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """The events of those lines that are whole."""
+    for line in lines:
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue
 
 
 def resolve(target: Path) -> tuple[Recipe, RunDirectory]:

@@ -34,7 +34,8 @@ def read_json(path: Path) -> Any:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines() if line]
+    # Not splitlines, which also splits at the U+2028 and U+0085 that a text may hold.
+    return [json.loads(line) for line in path.read_text("utf-8").split("\n") if line]
 
 
 def file_hash(path: Path) -> str:

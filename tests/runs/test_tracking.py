@@ -23,6 +23,11 @@ from lorecraft.runs.tracking import Trackers
 
 WriteRecipe = Callable[..., Path]
 SETTINGS = {"seed": 3, "stage.epochs": 2}
+STAGE = {"epochs": 2, "batch_size": 8, "validate_every": 2}
+SMALL = {
+    "data": {"general": "none"},
+    "stages": [{"kind": kind, **STAGE} for kind in ("cpt", "sft")],
+}
 FIGURES = {"loss": 1.5, "memory": 7}
 
 
@@ -192,7 +197,7 @@ def test_what_is_tracked_is_what_the_events_say(
 ) -> None:
     run = Client()
     stub("trackio", init=lambda *arguments, **options: run)
-    folder = pipeline.train(write_recipe(track=["trackio"]), progress=Silent()).folder
+    folder = pipeline.train(write_recipe(**SMALL, track=["trackio"]), progress=Silent()).folder
     sent = [call[1:] for call in run.calls if call[0] == "log"]
     expected = [
         (
@@ -228,7 +233,7 @@ def test_a_tracker_that_raises_is_told_of_once_and_left_alone(
 
     stub("trackio", init=init)
     progress = Notes()
-    folder = pipeline.train(write_recipe(track=["trackio"]), progress=progress).folder
+    folder = pipeline.train(write_recipe(**SMALL, track=["trackio"]), progress=progress).folder
     assert [note for note in progress.notes if "trackio" in note] == [
         "trackio failed and is left alone: no network"
     ]
@@ -280,11 +285,11 @@ def test_missing_libraries_are_named_before_any_work(
 
 
 def test_tracking_changes_no_key(write_recipe: WriteRecipe, stub: Callable[..., None]) -> None:
-    folder = pipeline.run(write_recipe(), progress=Silent()).folder
-    finished = [*folder.glob("stages/*/stage.json"), folder / "exam/exam.json"]
+    folder = pipeline.train(write_recipe(**SMALL), progress=Silent()).folder
+    finished = [folder / "data/prepared.json", *folder.glob("stages/*/stage.json")]
     before = [path.stat().st_mtime_ns for path in finished]
     stub("trackio")
-    pipeline.run(write_recipe(track=["trackio"]), progress=Silent())
+    pipeline.train(write_recipe(**SMALL, track=["trackio"]), progress=Silent())
     assert [path.stat().st_mtime_ns for path in finished] == before
 
 

@@ -7,19 +7,27 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from typer.testing import CliRunner
 
 from lorecraft.cli import app
 from lorecraft.data.records import Record
-from lorecraft.runs import logs, pipeline
+from lorecraft.recipe import load_recipe
+from lorecraft.runs import logs, manifest, pipeline
 from lorecraft.runs.directory import RunDirectory
 from lorecraft.runs.files import write_json, write_lines
 from lorecraft.runs.progress import Silent
 
 WriteRecipe = Callable[..., Path]
+
+
+STAGE = {"epochs": 2, "batch_size": 8, "validate_every": 2}
+SMALL = {
+    "data": {"general": "none"},
+    "stages": [{"kind": kind, **STAGE} for kind in ("cpt", "sft")],
+}
 
 
 def step(number: int, loss: float = 1.0, **more: Any) -> dict[str, Any]:
@@ -91,7 +99,7 @@ def test_a_kind_that_has_no_sentence_is_told_as_it_is() -> None:
 
 
 def test_the_log_of_a_run_tells_how_every_stage_ended(write_recipe: WriteRecipe) -> None:
-    folder = pipeline.run(write_recipe(), progress=Silent()).folder
+    folder = pipeline.train(write_recipe(**SMALL), progress=Silent()).folder
     result = CliRunner().invoke(app, ["logs", str(folder)])
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
@@ -100,9 +108,21 @@ def test_the_log_of_a_run_tells_how_every_stage_ended(write_recipe: WriteRecipe)
         1,
         1,
     ]
-    assert "exam: took" in lines[-1]
+    manifest.finish(RunDirectory(folder))
     followed = CliRunner().invoke(app, ["logs", str(folder), "--follow"])
     assert followed.stdout == result.stdout
+
+
+def test_the_loss_that_is_shown_is_the_loss_that_was_computed(write_recipe: WriteRecipe) -> None:
+    class Shown(Silent):
+        losses: ClassVar[list[float]] = []
+
+        def advance(self, amount: int, **figures: float | str) -> None:
+            self.losses += [float(figures["loss"])] if "loss" in figures else []
+
+    folder = pipeline.train(write_recipe(**SMALL), progress=Shown()).folder
+    events = RunDirectory(folder).read_events()
+    assert Shown.losses == [e["loss"] for e in events if e["kind"] == "step"] != []
 
 
 def test_following_waits_for_the_rest_of_a_line_and_for_the_end(tmp_path: Path) -> None:
@@ -129,26 +149,29 @@ def test_following_waits_for_the_rest_of_a_line_and_for_the_end(tmp_path: Path) 
 
 
 def test_following_ends_quietly_with_ctrl_c(
-    write_recipe: WriteRecipe, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = pipeline.prepare(write_recipe(), progress=Silent()).folder
+    directory = RunDirectory(tmp_path)
+    write_json(directory.manifest, {})
+    directory.log("cpt", "moon", day=0)
 
     def interrupt(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(logs.time, "sleep", interrupt)
-    result = CliRunner().invoke(app, ["logs", str(folder), "--follow"])
+    monkeypatch.setattr("time.sleep", interrupt)
+    result = CliRunner().invoke(app, ["logs", str(tmp_path), "--follow"])
     assert result.exit_code == 0
-    assert "exam questions" in result.stdout
+    assert result.stdout.endswith("cpt: moon day=0\n")
 
 
 def test_a_run_that_is_done_again_is_not_finished_yet(write_recipe: WriteRecipe) -> None:
-    recipe = write_recipe()
-    folder = pipeline.run(recipe, progress=Silent()).folder
-    manifest = RunDirectory(folder).manifest
-    assert "finished" in json.loads(manifest.read_text())
-    pipeline.prepare(recipe, progress=Silent())
-    assert "finished" not in json.loads(manifest.read_text())
+    recipe = load_recipe(write_recipe())
+    directory = RunDirectory(recipe.output / "lights")
+    manifest.begin(recipe, directory)
+    manifest.finish(directory)
+    assert "finished" in json.loads(directory.manifest.read_text())
+    manifest.begin(recipe, directory)
+    assert "finished" not in json.loads(directory.manifest.read_text())
 
 
 def test_an_event_after_a_line_cut_short_is_not_lost(tmp_path: Path) -> None:

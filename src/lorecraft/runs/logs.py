@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections import Counter
@@ -11,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from lorecraft.data.records import Record
-from lorecraft.runs.directory import RunDirectory
+from lorecraft.runs.directory import RunDirectory, parse_events
 from lorecraft.runs.files import read_json, read_lines
 from lorecraft.runs.reporting import stage_sentence
 
@@ -38,11 +37,7 @@ def follow(directory: RunDirectory) -> Iterator[Event]:
                 rest += file.read()
                 read = file.tell()
         *lines, rest = rest.split(b"\n")  # the last is empty, or half written
-        for line in lines:
-            try:
-                yield json.loads(line)
-            except ValueError:
-                continue
+        yield from parse_events(lines)
         if finished:
             return
         time.sleep(POLL_SECONDS)
@@ -102,10 +97,10 @@ def _spikes(events: Iterable[Event]) -> list[Event]:
         if kind == "start":
             before[stage], found[stage] = found.get(stage, {}), {}
         elif kind == "resume":
-            kept = before[stage].items()
+            kept = before.get(stage, {}).items()
             found[stage] = {step: old for step, old in kept if step <= event["step"]}
         elif kind in ("spike", "nan"):
-            found[stage][event["step"]] = event
+            found.setdefault(stage, {})[event["step"]] = event
     return [event for steps in found.values() for event in steps.values()]
 
 

@@ -85,6 +85,50 @@ def test_accumulated_micro_batches_are_one_large_batch(model: Path) -> None:
     assert parts[2].steps == whole[2].steps == 4
 
 
+def test_a_step_tells_its_speed_and_the_memory_at_its_peak(model: Path) -> None:
+    engine, _, result, log = trained(model, settings())
+    steps = log.of("step")
+    assert all(step["memory"] == engine.memory().peak > 0 for step in steps)
+    assert all(step["tokens_per_second"] > 0 for step in steps)
+    assert steps[-1]["tokens"] == result.tokens
+
+
+class Spiking(FakeEngine):
+    """Gives a high loss for batches with the third record."""
+
+    def accumulate(self, batch: Any, objective: str = "cross_entropy") -> LossSum:
+        seen = super().accumulate(batch, objective)
+        third = examples(3, 0)[2].tokens
+        rows = [batch.tokens[batch.segment(index)] for index in range(batch.segments)]
+        hit = any(np.array_equal(row, third) for row in rows)
+        return LossSum(9 * seen.total, seen.weight) if hit else seen
+
+
+def test_a_step_whose_loss_stands_out_names_its_records(model: Path) -> None:
+    _, _, _, log = trained(model, settings(epochs=6), Spiking())
+    spikes = log.of("spike")
+    losses = {step["step"]: step["loss"] for step in log.of("step")}
+    assert len(spikes) >= 4, "one an epoch, but for the first steps"
+    for event in spikes:
+        assert "record 2" in event["records"] and len(event["records"]) <= 4
+        assert event["loss"] == losses[event["step"]] > 2 * event["median"]
+
+
+def test_a_stage_that_goes_on_finds_the_same_spikes(model: Path, tmp_path: Path) -> None:
+    whole = trained(model, settings(epochs=6), Spiking())[3].of("spike")
+    store, calls = CheckpointStore(tmp_path / "checkpoints"), iter(range(1, 100))
+    with pytest.raises(Interrupted):
+        trained(
+            model,
+            settings(epochs=6),
+            Spiking(),
+            checkpoints=store,
+            should_stop=lambda: next(calls) == 20,
+        )
+    log = trained(model, settings(epochs=6), Spiking(), checkpoints=store)[3]
+    assert log.of("spike") == [event for event in whole if event["step"] > 20] != []
+
+
 def test_the_best_adapter_is_kept_not_the_last(model: Path) -> None:
     stage = settings(epochs=40, learning_rate=0.05)
     engine, slot, result, log = trained(model, stage)

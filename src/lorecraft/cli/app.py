@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from lorecraft import __version__
-from lorecraft.cli import ask, chat, examine, init, prepare, report, resume, run, runs, train
+from lorecraft.cli import ask, chat, examine, init, logs, prepare, report, resume, run, runs, train
 from lorecraft.errors import LorecraftError
 
 STOPPED = 130
@@ -84,6 +84,7 @@ app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
 app.command("examine")(examine.examine)
 app.command("report")(report.report)
+app.command("logs")(logs.logs)
 app.command("ask")(ask.ask)
 app.command("chat")(chat.chat)
 app.add_typer(runs.app, name="runs")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -87,7 +87,7 @@ class RunDirectory:
             yield
 
     def log(self, stage: str, kind: str, **fields: Any) -> None:
-        """Append one event."""
+        """Append one event, on a line of its own even after one that a kill cut short."""
         event = {"time": round(time.time(), 3), "stage": stage, "kind": kind, **fields}
         with self.events.open("a+b") as file:
             if file.tell() and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n":
@@ -98,13 +98,16 @@ class RunDirectory:
         """All events; a line that a kill cut short is left out."""
         if not self.events.exists():
             return []
-        found = []
-        for line in self.events.read_bytes().split(b"\n"):
-            try:
-                found.append(json.loads(line))
-            except ValueError:
-                continue
-        return found
+        return list(parse_events(self.events.read_bytes().split(b"\n")))
+
+
+def parse_events(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """The events of those lines that are whole."""
+    for line in lines:
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue
 
 
 def resolve(target: Path, small: bool = False) -> tuple[Recipe, RunDirectory]:

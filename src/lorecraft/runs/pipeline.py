@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lorecraft.errors import LorecraftError, RunError
 from lorecraft.recipe import Recipe
-from lorecraft.runs import manifest
+from lorecraft.runs import manifest, tracking
 from lorecraft.runs import prepare as preparing
 from lorecraft.runs.directory import RunDirectory, adapter_folder, check_claim, claim, resolve
 from lorecraft.runs.files import file_hash, fingerprint, read_json, tree_hash, write_json
@@ -171,9 +171,11 @@ class _Run:
         return Workbench.open(self.recipe)
 
     def check(self) -> None:
-        """Load the model and try the adapter on it, before any work is done for them."""
+        """Load the model and try the adapter on it, before any work is done for them; import the
+        trackers."""
         from lorecraft.runs.workbench import adapter_spec, load_start
 
+        tracking.check(self.recipe.track)
         weights = load_start(self.recipe, self.start) if self.start else None
         self.bench.check_adapter(adapter_spec(self.recipe), weights)
         start = {"folder": str(self.start), "sha256": tree_hash(self.start)} if self.start else None
@@ -256,6 +258,7 @@ class _Run:
         from lorecraft.evaluation.exam import check_room
         from lorecraft.runs.stage import encode_stage, run_stage
 
+        trackers = tracking.Trackers(self.recipe.track, self.directory, self.progress)
         # All of them before the first is trained, so that nothing fails in the night.
         waiting = {
             name: encode_stage(self.bench, self.recipe, self.prepared.stages[name])
@@ -281,6 +284,7 @@ class _Run:
                     folder=folder,
                     progress=self.progress,
                     seconds=ends[name] - time.monotonic() if ends else math.inf,
+                    trackers=trackers,
                 )
             start = folder / "adapter"
 

@@ -21,6 +21,7 @@ from lorecraft.runs.directory import RunDirectory
 from lorecraft.runs.files import read_json, write_json
 from lorecraft.runs.prepare import StageData
 from lorecraft.runs.progress import Bar, Progress, trouble
+from lorecraft.runs.tracking import Log, Trackers, settings_of
 from lorecraft.runs.workbench import Workbench, adapter_spec
 from lorecraft.training.checkpoints import CheckpointStore
 from lorecraft.training.loop import Interrupted, StageResult, total_steps, train_stage
@@ -56,6 +57,7 @@ def run_stage(
     directory: RunDirectory,
     folder: Path,
     progress: Progress,
+    trackers: Trackers,
     seconds: float = math.inf,
 ) -> None:
     """Train one stage from the adapter in ``start`` (None: a new one), or go on with it.
@@ -76,6 +78,7 @@ def run_stage(
     directory.log(name, "start", records=len(train), cut=cut, start=str(start or ""))
     try:
         with (
+            trackers.stage(name, folder / "checkpoints", settings_of(recipe, stage)) as track,
             _interruptible(progress) as should_stop,
             progress.stage(name, total_steps(len(train), stage), "steps") as bar,
         ):
@@ -86,7 +89,7 @@ def run_stage(
                 examples.valid,
                 stage,
                 recipe.seed,
-                on_event=_listener(name, directory, bar, progress),
+                on_event=_listener(name, directory, bar, track, progress),
                 checkpoints=CheckpointStore(folder / "checkpoints"),
                 seconds=seconds,
                 should_stop=should_stop,
@@ -132,18 +135,25 @@ def _interruptible(progress: Progress) -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
 
 
+TRACKED = ("loss", "learning_rate", "tokens_per_second", "memory")
+
+
 def _listener(
-    name: str, directory: RunDirectory, bar: Bar, progress: Progress
+    name: str, directory: RunDirectory, bar: Bar, track: Log, progress: Progress
 ) -> Callable[..., None]:
-    """Every event goes to the log; steps and validations move the bar, trouble is told."""
+    """Every event goes to the log; steps and validations move the bar and are tracked, trouble is
+    told."""
 
     def on_event(kind: str, **fields: Any) -> None:
         directory.log(name, kind, **fields)
         if kind == "step":
             rate = fields["tokens"] / max(fields["seconds"], 1e-9)
             bar.advance(1, loss=fields["loss"], tokens_per_second=rate, **_deadline(fields))
+            track(fields["step"], {figure: fields[figure] for figure in TRACKED})
         elif kind == "valid":
             bar.advance(0, validation_error=fields["error"])
+            found = {f"validation_{figure}": fields[figure] for figure in ("loss", "error")}
+            track(fields["step"], found)
         elif kind == "resume":
             bar.advance(fields["step"])
         elif told := trouble(kind, fields):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
@@ -9,7 +10,8 @@ from typing import Any
 
 from lorecraft.data.records import Record
 from lorecraft.data.similar import NEAR, Similar
-from lorecraft.data.split import asked
+from lorecraft.data.split import asked, question
+from lorecraft.data.views import Joined, Mapped
 from lorecraft.knowledge.ontology import normal
 
 _EXAMPLES = 5
@@ -36,25 +38,34 @@ def audit(stages: Stages, questions: Iterable[tuple[str, str, str]]) -> dict[str
         exact), ``highest`` (the similarity of the closest pair that is not exact, ``None`` if
         none comes near 0.5) and ``examples`` (the closest first).
     """
-    figures = {}
-    for name, (train, valid) in stages.items():
-        texts = [(record.id, " ".join(asked(record))) for record in train]
-        against = [(record.id, " ".join(asked(record))) for record in valid]
-        figures[name] = {
+    figures = {
+        name: {
             "train": _figures(train),
             "valid": _figures(valid),
-            "leaks": _leaks(against, texts),
+            "leaks": _leaks(Mapped(_asked, valid), map(_asked, train)),
         }
-    records = [record for train, valid in stages.values() for record in (*train, *valid)]
+        for name, (train, valid) in stages.items()
+    }
+    records = Joined(*(part for parts in stages.values() for part in parts))
     return {"stages": figures, "exam": _exam(list(questions), records)}
 
 
+def _asked(record: Record) -> Asked:
+    return record.id, question(record)
+
+
 def _figures(records: Sequence[Record]) -> dict[str, Any]:
-    words = [len(record.words().split()) for record in records]
+    words = array("q")
+    origins: Counter[str] = Counter()
+    facts: set[str] = set()
+    for record in records:
+        words.append(len(record.words().split()))
+        origins[record.origin] += 1
+        facts.update(record.facts)
     return {
         "records": len(records),
-        "origins": dict(Counter(record.origin for record in records)),
-        "facts": len({fact for record in records for fact in record.facts}),
+        "origins": dict(origins),
+        "facts": len(facts),
         "words": {
             "shortest": min(words, default=0),
             "median": median(words) if words else 0,
@@ -68,7 +79,7 @@ def _exam(questions: Sequence[tuple[str, str, str]], records: Sequence[Record]) 
     trained = {normal(phrasing) for record in records for phrasing in record.phrasings}
     reworded = [(id_, prompt) for id_, prompt, phrasing in questions if phrasing]
     phrasings = {phrasing for _, _, phrasing in questions if phrasing}
-    turns = [(record.id, turn) for record in records for turn in asked(record)]
+    turns = ((record.id, turn) for record in records for turn in asked(record))
     return {
         "asked": len(questions),
         "verbatim": len(questions) - len(reworded),
@@ -77,16 +88,19 @@ def _exam(questions: Sequence[tuple[str, str, str]], records: Sequence[Record]) 
     }
 
 
-def _leaks(texts: Sequence[Asked], against: Sequence[Asked]) -> dict[str, Any]:
+def _leaks(texts: Sequence[Asked], against: Iterable[Asked]) -> dict[str, Any]:
     """How close ``texts`` come to those that were trained."""
-    known = Similar([text for _, text in against])
+    known = Similar(Mapped(lambda named: named[1], texts))
+    best: dict[int, tuple[float, Asked]] = {}
+    for other, index, score in known.matches((named, named[1]) for named in against):
+        if index not in best or score > best[index][0]:
+            best[index] = score, other
     found = []
-    likes = known.most_like([text for _, text in texts])
-    for (id_, text), like in zip(texts, likes, strict=True):
-        if like:
-            index, score = like
-            exact = normal(text) == normal(against[index][1])
-            found.append((score, exact, {"id": id_, "text": text}, against[index]))
+    for (id_, text), first in zip(texts, known.first, strict=True):
+        if first in best:
+            score, other = best[first]
+            exact = normal(text) == normal(other[1])
+            found.append((score, exact, {"id": id_, "text": text}, other))
     found.sort(key=lambda leak: (-leak[0], leak[2]["id"]))
     leaks = [leak for leak in found if leak[0] >= NEAR]
     return {

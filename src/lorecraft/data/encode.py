@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +12,12 @@ from lorecraft.data.batches import Example
 from lorecraft.data.records import Message, Record
 from lorecraft.errors import DataError
 from lorecraft.knowledge.jsonl import MISTAKES_SHOWN
+
+Chat = tuple[tuple[Message, ...], bool]
+"""A conversation, and whether a generation prompt is added."""
+
+AT_ONCE = 256
+"""Records that are tokenised together."""
 
 
 class Tokenizer(Protocol):
@@ -43,6 +50,14 @@ class Tokenizer(Protocol):
             ModelError: there is no chat template.
         """
 
+    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """``encode`` of each; a tokenizer that is faster with many has its own way."""
+        return [self.encode(text) for text in texts]
+
+    def chat_all(self, chats: Sequence[Chat]) -> list[list[int]]:
+        """``chat`` of each, likewise."""
+        return [self.chat(messages, prompt) for messages, prompt in chats]
+
 
 def encode_record(record: Record, tokenizer: Tokenizer, max_length: int) -> Example:
     """A record's tokens, at most ``max_length`` of them (cut at the end), and their weights.
@@ -68,20 +83,89 @@ def encode_records(
         DataError: as ``encode_record``, for all bad records at once (the first 20 are named).
         ModelError: a chat record for a tokenizer without a chat template.
     """
-    examples, mistakes, cut = [], [], 0
-    for record in records:
-        try:
-            tokens, weight = _encode(record, tokenizer)
-            examples.append(_cut(record, tokens, weight, max_length))
-            cut += len(tokens) > max_length
-        except DataError as error:
-            mistakes.append(error)
+    encoded = list(encode_stream(records, tokenizer, max_length))
+    return [example for example, _ in encoded], sum(cut for _, cut in encoded)
+
+
+def encode_stream(
+    records: Iterable[Record], tokenizer: Tokenizer, max_length: int
+) -> Iterator[tuple[Example, bool]]:
+    """Each example, and whether it was cut at ``max_length``.
+
+    Raises, after the last record, as ``encode_records``.
+    """
+    mistakes: list[DataError] = []
+    hidden = 0
+    left = iter(records)
+    while chunk := list(islice(left, AT_ONCE)):
+        known = _Tokenised(tokenizer, chunk)
+        for record in chunk:
+            try:
+                tokens, weight = _encode(record, known)
+                yield _cut(record, tokens, weight, max_length), len(tokens) > max_length
+            except DataError as error:
+                if len(mistakes) < MISTAKES_SHOWN:
+                    mistakes.append(error)
+                else:
+                    hidden += 1
     if mistakes:
-        hidden = len(mistakes) - MISTAKES_SHOWN
-        seen = [error.seen for error in mistakes[:MISTAKES_SHOWN]]
-        more = [f"and {hidden} more"] if hidden > 0 else []
+        more = [f"and {hidden} more"] if hidden else []
+        seen = [error.seen for error in mistakes]
         raise DataError("\n".join([*seen, *more]), mistakes[0].expected, mistakes[0].fix)
-    return examples, cut
+
+
+class _Tokenised(Tokenizer):
+    """A tokenizer that has tokenised all at once what some records will ask it for."""
+
+    def __init__(self, tokenizer: Tokenizer, records: Sequence[Record]) -> None:
+        self._tokenizer = tokenizer
+        texts = list({text: None for record in records for text in _texts(record)})
+        self._texts = dict(zip(texts, tokenizer.encode_all(texts), strict=True)) if texts else {}
+        chats = list({chat: None for record in records for chat in _chats(record.messages)})
+        try:
+            self._chats = dict(zip(chats, tokenizer.chat_all(chats), strict=True)) if chats else {}
+        except ValueError:  # the template refuses one of them; which one will be seen
+            self._chats = {}
+
+    @property
+    def eos_id(self) -> int:
+        return self._tokenizer.eos_id
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        return self._tokenizer.stop_ids
+
+    @property
+    def fingerprint(self) -> str:
+        return self._tokenizer.fingerprint
+
+    def encode(self, text: str) -> list[int]:
+        known = self._texts.get(text)
+        return self._tokenizer.encode(text) if known is None else known
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self._tokenizer.decode(ids)
+
+    def chat(self, messages: Sequence[Message], add_generation_prompt: bool) -> list[int]:
+        known = self._chats.get((tuple(messages), add_generation_prompt))
+        return self._tokenizer.chat(messages, add_generation_prompt) if known is None else known
+
+
+def _texts(record: Record) -> list[str]:
+    """What ``_encode`` has tokenised of a text."""
+    return [text for text in (record.text, record.given.rstrip()) if text]
+
+
+def _chats(messages: tuple[Message, ...]) -> Iterator[Chat]:
+    """What ``_encode_chat`` has tokenised of a conversation."""
+    if messages:
+        yield messages, False
+    for index, message in enumerate(messages):
+        if message.role == "assistant" and index:
+            yield messages[:index], True
+            for near in range(index, min(index + 2, len(messages))):
+                for probe in _PROBES:
+                    yield _changed(messages, near, probe), False
 
 
 def _cut(record: Record, tokens: list[int], weight: list[float], max_length: int) -> Example:
@@ -177,9 +261,9 @@ def _rest(messages: Sequence[Message], index: int, whole: list[int], tokenizer: 
     )
 
 
-def _changed(messages: Sequence[Message], index: int, content: str) -> list[Message]:
+def _changed(messages: Sequence[Message], index: int, content: str) -> tuple[Message, ...]:
     changed = Message(messages[index].role, content)
-    return [*messages[:index], changed, *messages[index + 1 :]]
+    return (*messages[:index], changed, *messages[index + 1 :])
 
 
 def _common(first: Sequence[int], second: Sequence[int]) -> int:

@@ -3,8 +3,8 @@
     python benchmarks/million.py            20,000 records
     python benchmarks/million.py 1000000    a million: some ten minutes, 3 GB of disk
 
-Records are chats of about 60 words, drawn from 20,000 invented words as often as words of a
-language are; one in fifty asks nearly what another asks. General records are mixed in, as always.
+Records are chats of about 60 words, drawn from those of the general knowledge as often as they
+stand there; one in fifty asks nearly what another asks. General records are mixed in, as always.
 Each part runs in a process of its own. Prints its seconds, its records a second and its peak of
 resident memory, and writes them to benchmarks/results/million.json.
 """
@@ -19,9 +19,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
+
+from lorecraft.knowledge.general import rehearsal
 
 RESULTS = Path(__file__).parent / "results" / "million.json"
 RECIPE = "name: run\noutput: .\nengine: fake\ndata: {train: records.jsonl}\n"
@@ -95,25 +99,20 @@ def measure(name: str, code: str, folder: Path, count: int, *arguments: str) -> 
 
 
 def write_records(path: Path, count: int) -> None:
+    told = [text for item in rehearsal() for text in (*item.statements, *item.questions)]
+    words = Counter(word for text in told for word in text.rstrip(".?").split())
     draw = random.Random(0)
-    syllables = [first + second for first in "bdfgklmnprstvz" for second in "aeiou"]
-    words = sorted({"".join(draw.choices(syllables, k=draw.randint(1, 4))) for _ in range(22_000)})
-    draw.shuffle(words)
-    weights = list(accumulate(1 / (rank + 3) for rank in range(len(words))))
-
-    def text(length: int) -> list[str]:
-        return draw.choices(words, cum_weights=weights, k=length)
-
-    earlier: list[list[str]] = [text(30)]
+    choose = partial(draw.choices, list(words), cum_weights=list(accumulate(words.values())))
+    earlier: list[list[str]] = []
     with path.open("w", encoding="utf-8") as file:
         for number in range(count):
-            question = text(draw.randint(15, 45))
-            if number % 50 == 0:
+            question = [*choose(k=draw.randint(15, 44)), f"{draw.randrange(10**6)}"]
+            if number % 50 == 49:
                 question = list(draw.choice(earlier))
-                question[draw.randrange(len(question))] = draw.choice(words)
-            elif number % 50 == 1:
+                question[draw.randrange(len(question))] = "other"
+            elif number % 50 == 0:
                 earlier.append(question)
-            answer = text(draw.randint(15, 45))
+            answer = choose(k=draw.randint(15, 45))
             turns = [("user", " ".join(question) + "?"), ("assistant", " ".join(answer) + ".")]
             messages = [{"role": role, "content": content} for role, content in turns]
             file.write(json.dumps({"messages": messages}) + "\n")

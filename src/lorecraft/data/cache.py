@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
@@ -75,14 +75,14 @@ class _Lists:
     """A column of lists, as NumPy sees it."""
 
     def __init__(self, column: pa.ListArray) -> None:
-        self._values = column.values.to_numpy()
-        self._offsets = column.offsets.to_numpy()
+        self._values: NDArray[Any] = column.values.to_numpy()
+        self._offsets: NDArray[np.int32] = column.offsets.to_numpy()
 
     @property
     def lengths(self) -> NDArray[np.int32]:
         return np.diff(self._offsets)
 
-    def __getitem__(self, row: int) -> NDArray[np.generic]:
+    def __getitem__(self, row: int) -> NDArray[Any]:
         return self._values[self._offsets[row] : self._offsets[row + 1]]
 
 
@@ -167,6 +167,6 @@ def _run_starts(weight: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.flatnonzero(np.r_[True, weight[1:] != weight[:-1]])
 
 
-def _lists(arrays: Sequence[NDArray[np.generic]]) -> pa.ListArray:
+def _lists(arrays: Sequence[NDArray[Any]]) -> pa.ListArray:
     offsets = np.cumsum([0, *map(len, arrays)]).astype(np.int32)
     return pa.ListArray.from_arrays(offsets, np.concatenate(arrays))

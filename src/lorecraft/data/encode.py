@@ -163,9 +163,10 @@ def _chats(messages: tuple[Message, ...]) -> Iterator[Chat]:
     for index, message in enumerate(messages):
         if message.role == "assistant" and index:
             yield messages[:index], True
-            for near in range(index, min(index + 2, len(messages))):
-                for probe in _PROBES:
-                    yield _changed(messages, near, probe), False
+            for probe in _PROBES:
+                yield _shortened(messages, index, probe), False
+                if index + 1 < len(messages):
+                    yield _changed(messages, index + 1, probe), False
 
 
 def _cut(record: Record, tokens: list[int], weight: list[float], max_length: int) -> Example:
@@ -255,10 +256,17 @@ _PROBES = ("0", "~")
 
 def _rest(messages: Sequence[Message], index: int, whole: list[int], tokenizer: Tokenizer) -> int:
     """How many tokens of ``whole`` follow the content of message ``index``."""
+    end = whole[::-1]
     return min(
-        _common(whole[::-1], tokenizer.chat(_changed(messages, index, probe), False)[::-1])
+        _common(end, tokenizer.chat(_shortened(messages, index, probe), False)[::-1])
         for probe in _PROBES
     )
+
+
+def _shortened(messages: Sequence[Message], index: int, content: str) -> tuple[Message, ...]:
+    """Message ``index`` and those before it changed: most conversations become the same few."""
+    before = (Message(message.role, content) for message in messages[: index + 1])
+    return (*before, *messages[index + 1 :])
 
 
 def _changed(messages: Sequence[Message], index: int, content: str) -> tuple[Message, ...]:

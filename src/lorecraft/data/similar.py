@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -63,7 +63,7 @@ class Similar:
     """
 
     def __init__(self, texts: Sequence[str]) -> None:
-        self._texts = texts
+        self._pieces = _Shingles(texts)
         bands = np.empty((len(texts), _BANDS), np.uint32)
         digests = np.empty(len(texts), np.uint64)
         end = 0
@@ -76,6 +76,11 @@ class Similar:
         if len(firsts) < len(texts):
             digests, bands = digests[self._known], bands[self._known]
         self._digests, self._bands = digests, bands
+        self._few = _few(len(firsts))
+
+    @cached_property
+    def _tables(self) -> list[_Table]:
+        return [_Table(keys, self._few) for keys in (self._digests, *self._bands.T)]
 
     def most_like(self, texts: Sequence[str]) -> list[tuple[int, float] | None]:
         """For each of ``texts``, ``(index, similarity)`` of the most similar text here.
@@ -93,32 +98,30 @@ class Similar:
 
         In the order of ``texts``, and of the index.
         """
-        few = _few(len(self._known))
-        tables = [_Table(keys, few) for keys in (self._digests, *self._bands.T)]
-        pieces_of = lru_cache(maxsize=32)(lambda index: shingles(self._texts[index]))
         for chunk, plain in _chunks(texts, lambda named: named[1]):
-            for place, known in _likeliest(tables, [_digests(plain), *_bands(plain).T], few):
-                (name, text), index = chunk[place], int(self._known[known])
-                yield name, index, jaccard(shingles(text), pieces_of(index))
+            pieces = _Shingles(plain)
+            keys = [_digests(plain), *_bands(plain).T]
+            for place, known in _likeliest(self._tables, keys, self._few):
+                index = int(self._known[known])
+                yield chunk[place][0], index, jaccard(pieces[place], self._pieces[index])
 
     def pairs(
         self, wanted: Callable[[int, int], bool] = lambda i, j: True
     ) -> Iterator[tuple[int, int]]:
         """``(i, j)``, ``i < j``, of first texts that are near-duplicates, of those ``wanted``."""
         vain: Counter[int] = Counter()
-        few = _few(len(self._known))
-        for i, j in self._candidates(few):
-            if vain[j] >= few or not wanted(i, j):
+        for i, j in self._candidates():
+            if vain[j] >= self._few or not wanted(i, j):
                 continue
-            if jaccard(shingles(self._texts[i]), shingles(self._texts[j])) >= NEAR:
+            if jaccard(self._pieces[i], self._pieces[j]) >= NEAR:
                 yield i, j
             else:
                 vain[j] += 1
 
-    def _candidates(self, few: int) -> Iterator[tuple[int, int]]:
+    def _candidates(self) -> Iterator[tuple[int, int]]:
         """Each pair that shares enough bands, in the first band that it shares."""
         for number in range(_BANDS):
-            for earlier, later in _together(self._bands[:, number], few):
+            for earlier, later in _together(self._bands[:, number], self._few):
                 shared = self._bands[earlier] == self._bands[later]
                 enough = (shared.sum(axis=1) >= _SHARED) & ~shared[:, :number].any(axis=1)
                 yield from zip(
@@ -126,6 +129,23 @@ class Similar:
                     self._known[later[enough]].tolist(),
                     strict=True,
                 )
+
+
+class _Shingles:
+    """The shingles of texts, for a while those that were asked for before."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._texts = texts
+        self._known: dict[int, frozenset[str]] = {}
+        self._held = 0
+
+    def __getitem__(self, index: int) -> frozenset[str]:
+        if index not in self._known:
+            if self._held > _LETTERS:
+                self._known, self._held = {}, 0
+            self._known[index] = shingles(self._texts[index])
+            self._held += len(self._known[index])
+        return self._known[index]
 
 
 class _Table:

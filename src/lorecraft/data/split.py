@@ -39,13 +39,15 @@ def split_groups(
     groups = array("q", range(len(sizes)))
     random.Random(f"{seed}/split").shuffle(groups)
     room = max(1, round(share * len(records))) if len(groups) > 1 else 0
-    held = np.zeros(len(groups), bool)
+    held = bytearray(len(groups))
     for group in groups:
         if sizes[group] <= room:
             room -= sizes[group]
             held[group] = True
-    valid = held[group_of]
-    return Picked(records, np.flatnonzero(~valid)), Picked(records, np.flatnonzero(valid))
+    train, valid = array("q"), array("q")
+    for index, group in enumerate(group_of.tolist()):
+        (valid if held[group] else train).append(index)
+    return Picked(records, train), Picked(records, valid)
 
 
 def without_leaks(valid: Sequence[Record], train: Sequence[Record]) -> Sequence[Record]:

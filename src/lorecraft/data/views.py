@@ -19,9 +19,15 @@ T = TypeVar("T")
 class View(Sequence[T]):
     """A sequence whose items come from elsewhere; equal to any sequence of equal items."""
 
+    def __init__(self, length: int) -> None:
+        self._length = length
+
     @abstractmethod
     def at(self, index: int) -> T:
-        """The item at an index that is in range."""
+        """The item at an index from 0."""
+
+    def __len__(self) -> int:
+        return self._length
 
     @overload
     def __getitem__(self, index: int) -> T: ...
@@ -29,10 +35,10 @@ class View(Sequence[T]):
     def __getitem__(self, index: slice) -> View[T]: ...
     def __getitem__(self, index: int | slice) -> T | View[T]:
         if isinstance(index, slice):
-            return Picked(self, range(*index.indices(len(self))))
-        if not -len(self) <= index < len(self):
+            return Picked(self, range(*index.indices(self._length)))
+        if not -self._length <= index < self._length:
             raise IndexError(index)
-        return self.at(index % len(self))
+        return self.at(index if index >= 0 else index + self._length)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence) or len(self) != len(other):
@@ -46,10 +52,8 @@ class Picked(View[T]):
     """Some items of a sequence, by their indices."""
 
     def __init__(self, source: Sequence[T], indices: Sequence[int]) -> None:
+        super().__init__(len(indices))
         self._source, self._indices = source, indices
-
-    def __len__(self) -> int:
-        return len(self._indices)
 
     def at(self, index: int) -> T:
         return self._source[self._indices[index]]
@@ -59,11 +63,9 @@ class Joined(View[T]):
     """Several sequences, one after another."""
 
     def __init__(self, *parts: Sequence[T]) -> None:
+        super().__init__(sum(map(len, parts)))
         self._parts = parts
         self._ends = list(accumulate(map(len, parts)))
-
-    def __len__(self) -> int:
-        return self._ends[-1] if self._ends else 0
 
     def at(self, index: int) -> T:
         part = bisect_right(self._ends, index)
@@ -74,10 +76,8 @@ class Mapped(View[T]):
     """A function of each item."""
 
     def __init__(self, function: Callable[[S], T], source: Sequence[S]) -> None:
+        super().__init__(len(source))
         self._function, self._source = function, source
-
-    def __len__(self) -> int:
-        return len(self._source)
 
     def at(self, index: int) -> T:
         return self._function(self._source[index])

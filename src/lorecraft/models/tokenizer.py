@@ -28,6 +28,7 @@ class HFTokenizer:
 
     def __init__(self, folder: Path, tokenizer: Any) -> None:
         self._folder, self._tokenizer = folder, tokenizer
+        tokenizer.model_input_names = ["input_ids"]  # masks of a million records take minutes
 
     @property
     def eos_id(self) -> int:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.metadata import version
+from inspect import getsource
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def _encoding() -> str:
     """Changes with the code that makes examples of records."""
     modules = (batches, cache, encode, records, tokenizer)
     return fingerprint(
-        [file_hash(Path(module.__file__)) for module in modules],
+        [getsource(module) for module in modules],
         [version(library) for library in ("tokenizers", "transformers")],
     )
 

@@ -82,21 +82,10 @@ class Similar:
     def _tables(self) -> list[_Table]:
         return [_Table(keys, self._few) for keys in (self._digests, *self._bands.T)]
 
-    def most_like(self, texts: Sequence[str]) -> list[tuple[int, float] | None]:
-        """For each of ``texts``, ``(index, similarity)`` of the most similar text here.
-
-        ``None`` where none comes near 0.5.
-        """
-        best: dict[int, tuple[int, float]] = {}
-        for place, index, score in self.matches(enumerate(texts)):
-            if place not in best or score > best[place][1]:
-                best[place] = index, score
-        return [best.get(place) for place in range(len(texts))]
-
     def matches(self, texts: Iterable[tuple[T, str]]) -> Iterator[tuple[T, int, float]]:
-        """``(name, index, similarity)`` for each of some named texts and what is like it here.
+        """``(name, index, similarity)`` for each of some named texts and what may be like it here.
 
-        In the order of ``texts``, and of the index.
+        In the order of ``texts``, and of the index. What is less alike than 0.5 is rarely among it.
         """
         for chunk, plain in _chunks(texts, lambda named: named[1]):
             pieces = _Shingles(plain)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -18,6 +19,10 @@ Chat = tuple[tuple[Message, ...], bool]
 
 AT_ONCE = 256
 """Records that are tokenised together."""
+REMEMBERED = 1_000_000
+"""Tokens that are remembered, of texts and of conversations."""
+
+T = TypeVar("T")
 
 
 class Tokenizer(Protocol):
@@ -97,8 +102,9 @@ def encode_stream(
     mistakes: list[DataError] = []
     hidden = 0
     left = iter(records)
+    known = _Tokenised(tokenizer)
     while chunk := list(islice(left, AT_ONCE)):
-        known = _Tokenised(tokenizer, chunk)
+        known.look_at(chunk)
         for record in chunk:
             try:
                 tokens, weight = _encode(record, known)
@@ -115,17 +121,29 @@ def encode_stream(
 
 
 class _Tokenised(Tokenizer):
-    """A tokenizer that has tokenised all at once what some records will ask it for."""
+    """A tokenizer that tokenises all at once what some records will ask it for.
 
-    def __init__(self, tokenizer: Tokenizer, records: Sequence[Record]) -> None:
+    It knows the last ones too: general records come again and again.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        texts = list({text: None for record in records for text in _texts(record)})
-        self._texts = dict(zip(texts, tokenizer.encode_all(texts), strict=True)) if texts else {}
-        chats = list({chat: None for record in records for chat in _chats(record.messages)})
-        try:
-            self._chats = dict(zip(chats, tokenizer.chat_all(chats), strict=True)) if chats else {}
-        except ValueError:  # the template refuses one of them; which one will be seen
-            self._chats = {}
+        self._texts: dict[str, list[int]] = {}
+        self._chats: dict[Chat, list[int]] = {}
+
+    def look_at(self, records: Sequence[Record]) -> None:
+        _learn(
+            self._texts,
+            {text: None for record in records for text in _texts(record)},
+            self._tokenizer.encode_all,
+        )
+        # The template may refuse one of them: then they are tokenised one at a time.
+        with suppress(ValueError):
+            _learn(
+                self._chats,
+                {chat: None for record in records for chat in _chats(record.messages)},
+                self._tokenizer.chat_all,
+            )
 
     @property
     def eos_id(self) -> int:
@@ -149,6 +167,22 @@ class _Tokenised(Tokenizer):
     def chat(self, messages: Sequence[Message], add_generation_prompt: bool) -> list[int]:
         known = self._chats.get((tuple(messages), add_generation_prompt))
         return self._tokenizer.chat(messages, add_generation_prompt) if known is None else known
+
+
+def _learn(
+    known: dict[T, list[int]],
+    asked: dict[T, None],
+    tokenise: Callable[[Sequence[T]], list[list[int]]],
+) -> None:
+    """Tokenise what is asked and not known; forget what was asked for longest ago."""
+    new = [one for one in asked if one not in known]
+    ids = dict(zip(new, tokenise(new), strict=True)) if new else {}
+    known |= {one: ids[one] if one in ids else known.pop(one) for one in asked}
+    tokens = sum(map(len, known.values()))
+    for one in list(islice(known, len(known) - len(asked))):
+        if tokens <= REMEMBERED:
+            return
+        tokens -= len(known.pop(one))
 
 
 def _texts(record: Record) -> list[str]:

@@ -40,6 +40,10 @@ class RunDirectory:
         return self.folder / "data"
 
     @property
+    def tokens(self) -> Path:
+        return self.folder / "tokens"
+
+    @property
     def exam(self) -> Path:
         return self.folder / "exam"
 

@@ -261,7 +261,13 @@ class _Run:
         trackers = tracking.Trackers(self.recipe.track, self.directory, self.progress)
         # All of them before the first is trained, so that nothing fails in the night.
         waiting = {
-            name: encode_stage(self.bench, self.recipe, self.prepared.stages[name])
+            name: encode_stage(
+                self.bench,
+                self.recipe,
+                self.directory.data / name,
+                self.directory.tokens / name,
+                self.progress,
+            )
             for name in self.untrained()
         }
         if not waiting:
@@ -344,7 +350,7 @@ class _Run:
         for name, examples in waiting.items():
             stage = self.recipe.stages[self.models.index(name)]
             seen = total_steps(len(examples.train), stage) * stage.batch_size * stage.accumulate
-            mean = sum(len(e.tokens) for e in examples.train) / len(examples.train)
+            mean = float(examples.train.lengths.mean())
             tokens[name] = min(seen * mean, stage.limits.tokens or math.inf)
         ends, spent = {}, 0.0
         for name, count in tokens.items():

@@ -10,39 +10,76 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from importlib.metadata import version
+from inspect import getsource
 from pathlib import Path
 from typing import Any
 
 from lorecraft.adapters import formats, peft_format
-from lorecraft.data.batches import Example
-from lorecraft.data.encode import encode_records
+from lorecraft.data import batches, cache, encode, records
+from lorecraft.data.cache import Examples
+from lorecraft.knowledge.jsonl import Lines
+from lorecraft.models import tokenizer
 from lorecraft.recipe import Recipe, StageSection
 from lorecraft.runs.directory import RunDirectory
-from lorecraft.runs.files import read_json, write_json
-from lorecraft.runs.prepare import StageData
+from lorecraft.runs.files import file_hash, fingerprint, read_json, write_json
 from lorecraft.runs.progress import Bar, Progress, trouble
 from lorecraft.runs.tracking import Log, Trackers, settings_of
 from lorecraft.runs.workbench import Workbench, adapter_spec
 from lorecraft.training.checkpoints import CheckpointStore
 from lorecraft.training.loop import Interrupted, StageResult, total_steps, train_stage
 
+MANY = 20_000
+"""Records whose tokenising takes long enough to be told of."""
+
 
 @dataclass(frozen=True)
 class StageExamples:
     """A stage's records as tokens; ``cut`` training records were longer than the limit."""
 
-    train: list[Example]
-    valid: list[Example]
+    train: Examples
+    valid: Examples
     length: int
-    cut: int
+
+    @property
+    def cut(self) -> int:
+        return self.train.cut
 
 
-def encode_stage(bench: Workbench, recipe: Recipe, data: StageData) -> StageExamples:
-    """Raises DataError for records that cannot be trained, all of them at once."""
+def encode_stage(
+    bench: Workbench, recipe: Recipe, data: Path, tokens: Path, progress: Progress
+) -> StageExamples:
+    """The records in ``data/<stage>`` as tokens, which are kept in ``tokens``.
+
+    They are tokenised anew when a record, the tokenizer, its template, the length or the code that
+    makes examples of records has changed.
+
+    Raises DataError for records that cannot be trained, all of them at once.
+    """
     length = bench.longest(recipe.data.max_length)
-    train, cut = encode_records(data.train, bench.tokenizer, length)
-    valid, _ = encode_records(data.valid, bench.tokenizer, length)
-    return StageExamples(train, valid, length, cut)
+
+    def examples(part: str) -> Examples:
+        lines = data / f"{part}.jsonl"
+        key = fingerprint(file_hash(lines), bench.tokenizer.fingerprint, length, _encoding())
+
+        def encoded() -> cache.Encoded:
+            stored = Lines(lines, lambda line, number: records.Record.from_json(line))
+            if len(stored) >= MANY:
+                progress.note(f"  {data.name}: tokenising {len(stored)} records ({part})")
+            return encode.encode_stream(stored, bench.tokenizer, length)
+
+        return cache.cached(tokens / f"{part}.arrow", key, encoded)
+
+    return StageExamples(examples("train"), examples("valid"), length)
+
+
+def _encoding() -> str:
+    """Changes with the code that makes examples of records."""
+    modules = (batches, cache, encode, records, tokenizer)
+    return fingerprint(
+        [getsource(module) for module in modules],
+        [version(library) for library in ("tokenizers", "transformers")],
+    )
 
 
 def run_stage(

@@ -19,7 +19,7 @@ from lorecraft.engines.torch import loading
 from lorecraft.engines.torch.adapters import Adapter, Adapters
 from lorecraft.engines.torch.forward import choose
 from lorecraft.engines.torch.generation import generate
-from lorecraft.engines.torch.loss import cross_entropy, log_probability
+from lorecraft.engines.torch.loss import log_probability
 from lorecraft.engines.torch.optimiser import AdamW
 from lorecraft.engines.torch.passes import Scored, passes
 from lorecraft.errors import EngineError, OutOfMemory
@@ -91,11 +91,7 @@ class TorchEngine:
             targets = self._tensor([row.targets for row in rows])
             weights = self._tensor([row.weight for row in rows])
             with _memory_errors(_described(rows)):
-                with torch.enable_grad():
-                    logits = self._forward.logits([row.inputs for row in rows])
-                loss, gradient = cross_entropy(logits.detach(), targets, weights)
-                logits.backward(gradient)
-            total += loss
+                total += self._forward.learn([row.inputs for row in rows], targets, weights)
         weight = float(batch.weight.sum(dtype=np.float64))
         optimiser.weight += weight
         return LossSum(total, weight)

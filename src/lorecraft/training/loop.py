@@ -35,8 +35,8 @@ Curve = list[dict[str, float]]
 
 class OnEvent(Protocol):
     """Told what happens: ``step``, ``valid``, ``spike`` (a step whose loss stands out), ``nan``,
-    ``memory`` (there was not enough), ``stop``; ``resume``, ``damaged`` (a checkpoint that was
-    passed over)."""
+    ``memory`` (there was not enough), ``stop``; ``resume``, ``passed_over`` (a checkpoint that
+    cannot be used)."""
 
     def __call__(self, kind: str, **fields: Any) -> None: ...
 
@@ -376,7 +376,9 @@ class _StageRun:
     def _resume(self) -> bool:
         if self.checkpoints is None:
             return False
-        saved = self.checkpoints.load(lambda name: self.on_event("damaged", checkpoint=name))
+        saved = self.checkpoints.load(
+            lambda name, why: self.on_event("passed_over", checkpoint=name, why=why)
+        )
         if saved is None:
             return False
         arrays, state = saved

@@ -49,9 +49,11 @@ class CheckpointStore:
             partial.mkdir()
             (partial / ARRAYS).write_bytes(content)
             (partial / STATE).write_text(json.dumps(sealed), "utf-8")
-        self._passed_over.discard(whole)
-        for old in (*self._passed_over, *list(self._newest_first())[KEPT:]):
-            shutil.rmtree(old, ignore_errors=True)
+        for useless in self._passed_over - {whole}:
+            shutil.rmtree(useless)
+        self._passed_over.clear()
+        for old in list(self._newest_first())[KEPT:]:
+            shutil.rmtree(old)
 
     def _check_room(self, needed: int) -> None:
         free = shutil.disk_usage(self._folder).free

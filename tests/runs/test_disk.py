@@ -109,12 +109,13 @@ def test_a_file_that_may_not_grow_is_a_message_on_the_command_line(
     assert (pipeline.prepare(recipe, progress=Silent()).folder / "data/exam.jsonl").is_file()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")
 def test_a_folder_that_may_not_be_written_is_a_message(
     write_recipe: WriteRecipe, tmp_path: Path
 ) -> None:
     recipe = write_recipe()
     (tmp_path / "runs").mkdir(mode=0o500)
+    if os.access(tmp_path / "runs", os.W_OK):
+        pytest.skip("nothing is closed to root")
     result = CliRunner().invoke(app, ["run", str(recipe)])
     assert result.exit_code == 2
     assert f"Permission denied: {tmp_path / 'runs/lights'}\n  expected: " in result.stderr

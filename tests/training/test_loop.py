@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_stage import Log, examples, same, settings, trained
 
 from lorecraft.adapters.spec import AdapterSpec
 from lorecraft.engines.base import LossSum
@@ -16,6 +15,8 @@ from lorecraft.engines.fake import FakeEngine
 from lorecraft.training import loop
 from lorecraft.training.checkpoints import CheckpointStore
 from lorecraft.training.loop import Interrupted, total_steps
+
+from .small_stage import Log, examples, same, settings, trained
 
 
 class Killed(Exception):

@@ -107,7 +107,7 @@ def _begun(
     with directory.locked():
         new = not directory.manifest.exists()
         claim(recipe, directory, target)
-        manifest.begin(recipe, directory)
+        manifest.begin(recipe, directory, small and target.is_file())
         if redo is not None:
             _undo(recipe, directory, parts[parts.index(redo) :])
         try:

@@ -62,7 +62,7 @@ def collect(
         ],
         reproduce=[
             f"# lorecraft {manifest['versions']['lorecraft']}; sources by sha256: manifest.json",
-            f"lorecraft run {directory.origin.name} --force",
+            f"lorecraft run {directory.origin.name} {'--smoke ' if manifest.get('smoke') else ''}--force",
         ],
     )
 

@@ -158,6 +158,8 @@ class TorchEngine:
 
 def _described(rows: Sequence[Scored]) -> str:
     longest = max(len(row.inputs.tokens) for row in rows)
+    if len(rows) == 1:
+        return f"one example of {longest} tokens"
     return f"{len(rows)} examples, the longest of {longest} tokens"
 
 
@@ -171,8 +173,10 @@ def _memory_errors(what: str) -> Iterator[None]:
             raise
         raise OutOfMemory(
             f"memory does not suffice for {what}",
-            "a batch that fits",
-            "a smaller data.max_length, model.quantization, or adapter.layers: the last few",
+            "room for one at a time",
+            "shorter records (data.max_length) or answers (exam.max_new_tokens), a quantised base "
+            "(model.quantization: nf4), only the last blocks adapted (adapter.layers: 8), or a "
+            "smaller adapter.rank",
         ) from error
 
 

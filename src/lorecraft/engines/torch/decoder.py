@@ -21,7 +21,7 @@ from transformers.activations import SiLUActivation
 from lorecraft.engines.base import BASE
 from lorecraft.engines.torch.adapters import Adapter, Adapters, Span
 from lorecraft.engines.torch.attention import Layout, Score, Segments
-from lorecraft.engines.torch.forward import Packed, Row
+from lorecraft.engines.torch.forward import Packed, Row, rounded
 from lorecraft.engines.torch.loss import CHUNK, cross_entropy
 
 _BLOCK = {"self_attn", "mlp", "input_layernorm", "post_attention_layernorm"}
@@ -315,6 +315,7 @@ class Decoder(Packed):
         adapter = self._adapters.attached[rows[0].slot]
         if adapter.spec.dropout > 0:
             return super().learn(rows, targets, weights)
+        rows, targets, weights = rounded(rows, targets, weights)
         stacks = self._stacks_of(adapter, adapter.working)
         learned = Learned(stacks, self._stacks_of(adapter, adapter.gradient), adapter.spec.scale)
         layout = Segments([len(row.tokens) for row in rows], self.device)

@@ -79,7 +79,7 @@ def sit(
 
     Raises DataError when the context has no room for a question and its answer.
     """
-    prompts = {question.id: _prompt(question, tokenizer) for question in questions}
+    prompts = {question.id: prompt_tokens(question, tokenizer) for question in questions}
     _check_room(prompts, settings.max_new_tokens, context)
     unique = sorted(set(prompts.values()), key=lambda prompt: (len(prompt), prompt))
     waiting: dict[tuple[int, ...], int] = dict.fromkeys(unique, 0)
@@ -137,7 +137,8 @@ def _check_room(
         )
 
 
-def _prompt(question: Question, tokenizer: Tokenizer) -> tuple[int, ...]:
+def prompt_tokens(question: Question, tokenizer: Tokenizer) -> tuple[int, ...]:
+    """What a model is given to answer."""
     if question.messages:
         return tuple(tokenizer.chat(question.messages, add_generation_prompt=True))
     return tuple(tokenizer.encode(question.text))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lorecraft.data.batches import Example
-from lorecraft.data.encode import encode_records
+from lorecraft.data.encode import Tokenizer, encode_records
 from lorecraft.data.records import Record
 from lorecraft.engines.base import BASE
 from lorecraft.evaluation.exam import read, sit
@@ -52,7 +52,9 @@ def sit_exam(
             on_progress=bar.advance,
         )
     surprises = {
-        "perplexity": read(bench.engine, slots, _general_texts(bench)),
+        "perplexity": read(
+            bench.engine, slots, general_texts(bench.tokenizer, bench.longest(GENERAL_LENGTH))
+        ),
         "validation": read(bench.engine, slots, _own(bench, recipe, prepared)),
     }
     write_lines(folder / "answers.jsonl", (answer.to_json() for answer in answers))
@@ -76,13 +78,14 @@ def estimate(bench: Workbench, recipe: Recipe, questions: Sequence[Question], tu
     return 2 * each * len(questions) * (1 + tuned) + REPORT_SECONDS
 
 
-def _general_texts(bench: Workbench) -> list[Example]:
+def general_texts(tokenizer: Tokenizer, length: int) -> list[Example]:
+    """The general statements, whose perplexity shows what else a model has unlearned."""
     records = [
         Record(item.id, text=item.statements[0], place=item.id)
         for item in suite()
         if item.statements
     ]
-    return encode_records(records, bench.tokenizer, bench.longest(GENERAL_LENGTH))[0]
+    return encode_records(records, tokenizer, length)[0]
 
 
 def _own(bench: Workbench, recipe: Recipe, prepared: Prepared) -> list[Example]:

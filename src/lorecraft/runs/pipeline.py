@@ -52,8 +52,9 @@ def run(
         small: only try it, on the embedded model and a few records (``recipe.smoke``).
     """
     with _begun(target, progress, redo, go_on, small) as work:
-        work.check()
         work.prepare()
+        work.plan()
+        work.check()
         work.train()
         work.examine()
         manifest.finish(work.directory)
@@ -70,8 +71,9 @@ def prepare(target: Path, *, progress: Progress) -> Outcome:
 def train(target: Path, *, progress: Progress) -> Outcome:
     """The data and the stages."""
     with _begun(target, progress) as work:
-        work.check()
         work.prepare()
+        work.plan()
+        work.check()
         work.train()
         return Outcome(work.directory.folder)
 
@@ -214,6 +216,26 @@ class _Run:
                 f"  {name}: {size['train']} records to train on, {size['valid']} to validate"
             )
         self.progress.note(f"  exam: {len(prepared.questions)} questions")
+
+    # --- plan -------------------------------------------------------------------------------
+
+    def plan(self) -> None:
+        """Say what the run takes, before the model is loaded. Not again once all of it is trained.
+
+        Raises RunError for what cannot fit.
+        """
+        from lorecraft.runs.plan import plan
+
+        file = self.directory.folder / "plan.json"
+        key = fingerprint(self.data_key, self.recipe.model_dump(mode="json"))
+        planned = file.exists() and read_json(file)["key"] == key
+        if planned and not self.redo and all(map(self.trained_key, self.models)):
+            return
+        made = plan(self.recipe, self.prepared)
+        write_json(file, {"key": key, **made.to_json()})
+        for line in made.lines():
+            self.progress.note(f"  {line}")
+        made.check()
 
     # --- train ------------------------------------------------------------------------------
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +53,10 @@ def load(model: Path, device: str, dtype: torch.dtype, quantization: str) -> Pre
     if quantization != "none":
         settings["quantization_config"] = _quantization(quantization, dtype)
         settings["device_map"] = {"": device}
-    try:
-        config = AutoConfig.from_pretrained(model, local_files_only=True, trust_remote_code=False)
-        _switch_dropout_off(config)
+    with reading(model):
         network, info = AutoModelForCausalLM.from_pretrained(
             model,
-            config=config,
+            config=configuration(model),
             dtype=dtype,
             local_files_only=True,
             trust_remote_code=False,
@@ -64,6 +64,33 @@ def load(model: Path, device: str, dtype: torch.dtype, quantization: str) -> Pre
             output_loading_info=True,
             **settings,
         )
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"{model} lacks {len(missing)} of the model's weights, first {missing[0]}; "
+            "they would be random",
+            expected="a complete checkpoint of the architecture that config.json names",
+        )
+    if quantization == "none":
+        network.to(device)
+    network.requires_grad_(False)
+    network.eval()
+    _keep_nf4_trainable(network)
+    return network
+
+
+def configuration(model: Path) -> PretrainedConfig:
+    """The folder's configuration, every dropout at 0."""
+    config = AutoConfig.from_pretrained(model, local_files_only=True, trust_remote_code=False)
+    _switch_dropout_off(config)
+    return config
+
+
+@contextmanager
+def reading(model: Path) -> Iterator[None]:
+    """Within: what Transformers raises for a folder that it cannot use becomes ModelError."""
+    try:
+        yield
     except (
         OSError,
         ValueError,
@@ -78,19 +105,6 @@ def load(model: Path, device: str, dtype: torch.dtype, quantization: str) -> Pre
             f"the model in {model} cannot be loaded: {_first_line(problem)}",
             expected="config.json and safetensors of a decoder that Transformers knows",
         ) from problem
-    missing = sorted(info["missing_keys"])
-    if missing:
-        raise ModelError(
-            f"{model} lacks {len(missing)} of the model's weights, first {missing[0]}; "
-            "they would be random",
-            expected="a complete checkpoint of the architecture that config.json names",
-        )
-    if quantization == "none":
-        network.to(device)
-    network.requires_grad_(False)
-    network.eval()
-    _keep_nf4_trainable(network)
-    return network
 
 
 def _first_line(problem: Exception) -> str:

@@ -1,0 +1,286 @@
+"""What a run will take, before any of it begins."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lorecraft.engines import create, host
+from lorecraft.errors import RunError
+from lorecraft.evaluation.questions import Question
+from lorecraft.models.find import Preview, Unreachable, cache_folder, preview
+from lorecraft.models.inspect import inspect
+from lorecraft.models.tokenizer import load_tokenizer
+from lorecraft.recipe import Recipe
+from lorecraft.runs import prepare as preparing
+from lorecraft.runs.directory import RunDirectory
+from lorecraft.runs.exam import GENERAL_LENGTH, general_texts
+from lorecraft.runs.memory import SAVED, Memory, Need, changes, gigabytes, memory
+from lorecraft.runs.prepare import Prepared
+from lorecraft.runs.rehearsal import Figures, rehearse
+from lorecraft.runs.workbench import adapter_spec
+from lorecraft.runs.workload import ExamLoad, StageLoad, exam_load, stage_load
+from lorecraft.training.checkpoints import KEPT
+from lorecraft.training.loop import total_steps
+
+ANSWER_BYTES, STEP_BYTES = 700, 300
+"""What an answer takes in the run's folder, with its part of the report; and a step, in the log."""
+FAR = 2**31
+"""A context that is not known is as long as anything."""
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """A stage, at most: a limit, patience or a deadline may end it earlier. What only the model's
+    tokenizer can tell is None where that is out of reach.
+
+    Attributes:
+        tokens: of all steps together.
+        longest: tokens of the longest record, before any cut.
+        cut: records that are cut.
+    """
+
+    name: str
+    records: int
+    valid: int
+    steps: int
+    tokens: int | None = None
+    longest: int | None = None
+    cut: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class ExamPlan:
+    questions: int
+    models: int
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Disk:
+    """Bytes in one place: what is needed, and what is free. ``parts`` says what for."""
+
+    folder: str
+    needed: int
+    free: int
+    parts: dict[str, int]
+
+    @property
+    def text(self) -> str:
+        return f"disk {gigabytes(self.needed)} of {gigabytes(self.free)} in {self.folder}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run in figures. ``download`` is None where the hub cannot be asked; all that depends on
+    the model is None then."""
+
+    model: str
+    stages: list[StagePlan]
+    exam: ExamPlan
+    disks: list[Disk]
+    download: dict[str, int] | None
+    device: str | None = None
+    dtype: str | None = None
+    parameters: int | None = None
+    trained: int | None = None
+    memory: Memory | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """Of training and exam together."""
+        parts = [stage.seconds for stage in self.stages] + [self.exam.seconds]
+        known = [part for part in parts if part is not None]
+        return sum(known) if len(known) == len(parts) else None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"seconds": self.seconds}
+
+    def lines(self) -> list[str]:
+        """The plan in a few lines."""
+        lines = []
+        if self.parameters is not None and self.trained is not None:
+            lines.append(
+                f"{self.parameters:,} parameters, {self.trained:,} trained ({self.device}, "
+                f"{self.dtype})"
+            )
+        for stage in self.stages:
+            parts = [f"{stage.name}: {stage.steps:,} steps"]
+            if stage.tokens is not None:
+                parts += [f"{stage.tokens:,} tokens", f"longest record {stage.longest}"]
+                parts += [f"{stage.cut} cut"] if stage.cut else []
+            parts += [f"about {duration(stage.seconds)}"] if stage.seconds is not None else []
+            lines.append(", ".join(parts))
+        parts = [f"exam: {self.exam.questions:,} questions to {self.exam.models} models"]
+        parts += [f"about {duration(self.exam.seconds)}"] if self.exam.seconds is not None else []
+        lines.append(", ".join(parts))
+        parts = [] if self.memory is None else [self.memory.text]
+        parts += [disk.text for disk in self.disks]
+        lines.append("; ".join(parts))
+        return lines
+
+    def check(self) -> None:
+        """Raises RunError for what cannot fit: into memory, or on a disk."""
+        memory = self.memory
+        if memory is not None and not memory.fits:
+            options = memory.options or ["a smaller model, or a machine with more memory"]
+            raise RunError(
+                f"{self.model} would need about {gigabytes(memory.peak)} of memory "
+                f"({memory.during}); {gigabytes(memory.available or 0)} are there",
+                "a run that fits: " + "; or ".join(options),
+                "change the recipe, then `lorecraft plan` shows what it takes",
+            )
+        for disk in self.disks:
+            if disk.needed > disk.free:
+                raise RunError(
+                    f"{disk.folder} would need {gigabytes(disk.needed)} "
+                    f"({', '.join(disk.parts)}); {gigabytes(disk.free)} are free",
+                    "room for all of it before anything starts",
+                    "free some space, or choose another `output` (for downloads: HF_HOME)",
+                )
+
+
+def plan(recipe: Recipe, prepared: Prepared | None = None) -> Plan:
+    """Plan a run; no weights are loaded, and of a model on the hub only the small files.
+
+    Raises what the run itself would raise for a model, an adapter or data that cannot be used.
+    """
+    directory = RunDirectory(recipe.output / recipe.name)
+    names = list(directory.stages(recipe))
+    prepared = prepared or preparing.prepare(recipe, names)
+    try:
+        found = preview(recipe.model.path, recipe.model.revision)
+    except Unreachable:
+        return _without_model(recipe, names, prepared, directory.folder)
+    return _with_model(recipe, names, prepared, directory.folder, found)
+
+
+def _without_model(recipe: Recipe, names: list[str], prepared: Prepared, folder: Path) -> Plan:
+    sections = zip(names, recipe.stages, prepared.stages.values(), strict=True)
+    stages = [
+        StagePlan(name, len(data.train), len(data.valid), total_steps(len(data.train), section))
+        for name, section, data in sections
+    ]
+    exam = ExamPlan(len(prepared.questions), 1 + len(names))
+    disks = [_run_disk(folder, prepared, stages, exam, trained=0)]
+    return Plan(recipe.model.path, stages, exam, disks, download=None)
+
+
+def _with_model(
+    recipe: Recipe, names: list[str], prepared: Prepared, folder: Path, found: Preview
+) -> Plan:
+    model, spec = recipe.model, adapter_spec(recipe)
+    engine = create(recipe.engine)
+    outline = engine.outline(found.folder, spec, model.dtype, model.quantization)
+    tokenizer = load_tokenizer(found.folder)
+    context = inspect(found.folder).context or FAR
+    length = min(recipe.data.max_length, context)
+    loads = [
+        stage_load(name, section, prepared.stages[name], tokenizer, length, recipe.seed)
+        for name, section in zip(names, recipe.stages, strict=True)
+    ]
+    general = general_texts(tokenizer, min(GENERAL_LENGTH, context))
+    asked = exam_load(prepared.questions, recipe.exam, tokenizer, general)
+    process = host.resident() if outline.shared else 0
+    available = None if outline.available is None else outline.available + process
+    figures: Figures = {}
+    if available is None or process + outline.weights < available:
+        figures = rehearse(recipe.engine, found.folder, model.dtype, spec, outline, loads, asked)
+    need = Need.of(outline, process, figures, names)
+    stages = [_stage_plan(load, figures) for load in loads]
+    exam = _exam_plan(prepared.questions, asked, loads, figures)
+    disks = [_run_disk(folder, prepared, stages, exam, outline.trained)]
+    if found.download:
+        disks = _with_downloads(disks[0], found.download)
+    return Plan(
+        model.path,
+        stages,
+        exam,
+        disks,
+        download=dict(found.download),
+        device=outline.device,
+        dtype=outline.dtype if model.quantization == "none" else model.quantization,
+        parameters=outline.parameters,
+        trained=outline.trained,
+        memory=memory(need, available, changes(need, outline, loads)),
+    )
+
+
+def _stage_plan(load: StageLoad, figures: Figures) -> StagePlan:
+    seconds = None
+    if figures:
+        validated = load.validations * sum(len(example.tokens) for example in load.valid)
+        seconds = load.tokens * figures[f"{load.name} step"]
+        seconds += validated * figures[f"{load.name} score"]
+        seconds = min(seconds, 60 * (load.section.limits.minutes or math.inf))
+    return StagePlan(
+        load.name,
+        len(load.train),
+        len(load.valid),
+        len(load.steps),
+        load.tokens,
+        load.longest,
+        load.cut,
+        seconds,
+    )
+
+
+def _exam_plan(
+    questions: Sequence[Question], asked: ExamLoad, loads: Sequence[StageLoad], figures: Figures
+) -> ExamPlan:
+    models = 1 + len(loads)
+    seconds = None
+    if figures:
+        own = {e.record: len(e.tokens) for load in loads for e in load.valid}
+        read = sum(own.values()) + sum(len(example.tokens) for example in asked.general)
+        score = max(figures[f"{load.name} score"] for load in loads)
+        seconds = len(asked.groups) * figures.get("exam group", 0.0) + models * read * score
+    return ExamPlan(len(questions), models, seconds)
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, as people read it."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 1:
+        return f"{rest} s"
+    return f"{minutes}:{rest:02} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02} h"
+
+
+def _run_disk(
+    folder: Path, prepared: Prepared, stages: Sequence[StagePlan], exam: ExamPlan, trained: int
+) -> Disk:
+    """The run's folder at its fullest: two checkpoints, and a third being written."""
+    adapter = 4 * trained
+    records = [r for data in prepared.stages.values() for r in (*data.train, *data.valid)]
+    lines = [*(r.to_json() for r in records), *(q.to_json() for q in prepared.questions)]
+    steps = sum(stage.steps for stage in stages)
+    parts = {
+        "data": sum(len(json.dumps(line, ensure_ascii=False).encode()) + 1 for line in lines),
+        "adapters": (len(stages) + 1) * adapter,
+        "checkpoints": (KEPT + 1) * SAVED * adapter,
+        "answers, log and report": exam.questions * exam.models * ANSWER_BYTES + steps * STEP_BYTES,
+    }
+    return Disk(str(folder), sum(parts.values()), _free(folder), parts)
+
+
+def _with_downloads(run: Disk, download: Mapping[str, int]) -> list[Disk]:
+    """Room for the weights to come: on the run's own disk, or on the other where the cache is."""
+    cache, parts = cache_folder(), {"downloads": sum(download.values())}
+    if _existing(cache).stat().st_dev == _existing(Path(run.folder)).stat().st_dev:
+        return [replace(run, needed=run.needed + parts["downloads"], parts=run.parts | parts)]
+    return [run, Disk(str(cache), parts["downloads"], _free(cache), parts)]
+
+
+def _free(folder: Path) -> int:
+    return shutil.disk_usage(_existing(folder)).free
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    return next(path for path in (folder, *folder.parents) if path.exists())

@@ -1,0 +1,163 @@
+"""What a run's work takes: a little of it done on a few blocks, and carried over to all.
+
+The same engine does the same work on batches of the run's own, so nothing that it does has to be
+modelled: kernels, attention, dispatch and what is kept for the backward pass are as they will be.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import TypeVar
+
+from lorecraft.adapters.spec import AdapterSpec
+from lorecraft.data.batches import Example, pack
+from lorecraft.engines import create
+from lorecraft.engines.base import BASE, Engine, Outline, Request
+from lorecraft.runs.workload import Asked, ExamLoad, StageLoad
+
+FEW, MORE = 2, 6
+"""Blocks of the two sketches from whose difference a block's share is known."""
+WHOLE = 8
+"""A model of so many blocks is tried as it is."""
+SECONDS = 2.0
+"""How long each kind of work is tried, in"""
+SAMPLE, GROUPS = 12, 2
+"""so many batches, or groups of questions, at most."""
+MICRO = 2
+"""Of a step that accumulates more micro-batches, so many are tried."""
+
+Figures = dict[str, float]
+Item = TypeVar("Item")
+
+
+def rehearse(
+    engine: str,
+    model: Path,
+    dtype: str,
+    spec: AdapterSpec,
+    outline: Outline,
+    stages: Sequence[StageLoad],
+    exam: ExamLoad,
+) -> Figures:
+    """Seconds and bytes, for the whole model: of each stage ``<name> step`` and ``<name> score``,
+    seconds a token, ``<name> step bytes`` and ``<name> score bytes`` at most; ``exam group`` and
+    ``exam bytes``."""
+
+    def tried(blocks: int, adapter: AdapterSpec) -> Figures:
+        sketch = create(engine)
+        sketch.sketch(model, dtype, blocks)
+        figures = _try(sketch, adapter, stages, exam)
+        del sketch
+        gc.collect()  # hooks and modules hold each other
+        return figures
+
+    if outline.blocks <= WHOLE:
+        return tried(outline.blocks, spec)
+    # A target may be the path of one module, in a block that the sketch has not.
+    targets = tuple(dict.fromkeys(target.rsplit(".", 1)[-1] for target in spec.targets))
+    spec = replace(spec, layers="all", targets=targets)
+    few, more = tried(FEW, spec), tried(MORE, spec)
+    adapted = frozen = _each(few, more)
+    if outline.adapted < outline.blocks:
+        frozen = _each(few, tried(MORE, replace(spec, layers=FEW)))
+    return {
+        name: max(
+            0.0,
+            few[name]
+            + adapted[name] * (outline.adapted - FEW)
+            + frozen[name] * (outline.blocks - outline.adapted),
+        )
+        for name in few
+    }
+
+
+def _each(few: Figures, more: Figures) -> Figures:
+    """What one more block adds."""
+    return {name: (more[name] - few[name]) / (MORE - FEW) for name in few}
+
+
+def _try(engine: Engine, spec: AdapterSpec, stages: Sequence[StageLoad], exam: ExamLoad) -> Figures:
+    slot = engine.attach(spec, trainable=True)
+    figures: Figures = {}
+
+    def step(batches: Sequence[Sequence[Example]]) -> None:
+        for batch in batches:
+            engine.accumulate(pack(batch, slot))
+        engine.update(0.0)
+
+    def score(batch: Sequence[Example]) -> None:
+        engine.score(pack(batch, slot))
+
+    for stage in stages:
+        valid = _spread(stage.valid_batches, SAMPLE) or [stage.largest]
+        steps = [
+            [[stage.train[index] for index in batch] for batch in step[:MICRO]]
+            for step in _spread(stage.steps, SAMPLE)
+        ]
+        with engine.watched() as watch:
+            step([stage.largest])
+        figures[f"{stage.name} step bytes"] = watch.bytes
+        with engine.watched() as watch:
+            score(max(valid, key=_tokens))
+        figures[f"{stage.name} score bytes"] = watch.bytes
+        sizes = [sum(map(_tokens, batches)) for batches in steps]
+        figures[f"{stage.name} step"] = _seconds(step, steps, sizes)
+        figures[f"{stage.name} score"] = _seconds(score, valid, [*map(_tokens, valid)])
+    if exam.groups:
+        tuned = [engine.attach(spec) for _ in stages]
+        figures |= _try_exam(engine, [BASE, *tuned], exam)
+    return figures
+
+
+def _try_exam(engine: Engine, slots: Sequence[int], exam: ExamLoad) -> Figures:
+    def answer(group: Sequence[Asked]) -> None:
+        requests = [
+            Request(asked.prompt, slot, asked.base if slot == BASE else asked.tuned)
+            for slot in slots
+            for asked in group
+        ]
+        for _ in engine.generate(requests):
+            pass
+
+    # Half of them end at once: the moment at which the others move together holds the most.
+    asked = [(slot, one) for slot in slots for one in exam.groups[-1]]
+    longest = [
+        Request(one.prompt, slot, exam.limit if index % 2 else 1)
+        for index, (slot, one) in enumerate(asked)
+    ]
+    with engine.watched() as watch:
+        for count, _ in enumerate(engine.generate(longest)):
+            if count > len(longest):
+                break
+    groups = _spread(exam.groups, GROUPS)
+    return {
+        "exam bytes": watch.bytes,
+        "exam group": _seconds(answer, groups, [1] * len(groups)),
+    }
+
+
+def _spread(items: Sequence[Item], most: int) -> list[Item]:
+    """At most so many of them, evenly spaced, those in the middle of equal parts."""
+    count = min(most, len(items))
+    return [items[(2 * index + 1) * len(items) // (2 * count)] for index in range(count)]
+
+
+def _tokens(batch: Sequence[Example]) -> int:
+    return sum(len(example.tokens) for example in batch)
+
+
+def _seconds(work: Callable[[Item], None], items: Sequence[Item], sizes: Sequence[int]) -> float:
+    """The median of the seconds that a unit of size takes, over as many items as there is time."""
+    began, taken = time.perf_counter(), []
+    for item, size in zip(items, sizes, strict=True):
+        start = time.perf_counter()
+        work(item)
+        taken.append((time.perf_counter() - start) / size)
+        if time.perf_counter() - began > SECONDS:
+            break
+    return median(taken)

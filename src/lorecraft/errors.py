@@ -55,7 +55,7 @@ class EngineError(LorecraftError):
 
 
 class OutOfMemory(EngineError):
-    """Memory does not suffice, even for one example alone."""
+    """Memory does not suffice for what was asked at once."""
 
 
 class RunError(LorecraftError):

@@ -16,7 +16,20 @@ from lorecraft.cli.app import Commands
 from lorecraft.errors import DataError
 from lorecraft.recipe import load_recipe
 
-COMMANDS = ("init", "plan", "run", "prepare", "train", "examine", "report", "ask", "chat", "runs")
+COMMANDS = (
+    "init",
+    "plan",
+    "run",
+    "resume",
+    "prepare",
+    "train",
+    "examine",
+    "report",
+    "logs",
+    "ask",
+    "chat",
+    "runs",
+)
 
 
 def call(*arguments: str) -> tuple[int, str, str]:

@@ -6,14 +6,21 @@ from collections.abc import Sequence
 
 import pytest
 
-from lorecraft.data.encode import encode_record, encode_records
+from lorecraft.data.encode import (
+    AT_ONCE,
+    Chat,
+    Tokenizer,
+    encode_record,
+    encode_records,
+    encode_stream,
+)
 from lorecraft.data.records import Message, Record
 from lorecraft.errors import DataError
 
 SPECIAL = ["<eos>", "<start>", "<end>", "<think>"]
 
 
-class Letters:
+class Letters(Tokenizer):
     """A tokenizer of single letters, with the shape of ChatML."""
 
     eos_id = 0
@@ -139,3 +146,52 @@ def test_all_bad_records_are_named_at_once() -> None:
     with pytest.raises(DataError) as caught:
         encode_records(records, Letters(), 50)
     assert str(caught.value).count("train.jsonl line 3: ") == 2
+
+
+class Together(Letters):
+    """Tokenises many at a time, and counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def chat_all(self, chats: Sequence[Chat]) -> list[list[int]]:
+        self.asked.append(len(chats))
+        return super().chat_all(chats)
+
+    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        self.asked.append(len(texts))
+        return super().encode_all(texts)
+
+
+MANY = [
+    chat("Where?", "Here.", "When?", "Now."),
+    chat("Where?", "Here."),
+    Record("t", text="The light is red.", given="The light is "),
+    Record("u", text="Sea."),
+]
+
+
+def test_many_records_are_tokenised_together_and_come_to_the_same() -> None:
+    tokenizer = Together()
+    together = list(encode_stream(MANY * AT_ONCE, tokenizer, 500))
+    assert tokenizer.asked == [3, 12]  # texts and conversations; the same ones but once
+    for (example, cut), record in zip(together, MANY * AT_ONCE, strict=True):
+        alone = encode_record(record, Letters(), 500)
+        assert (example.tokens.tolist(), example.weight.tolist()) == (
+            alone.tokens.tolist(),
+            alone.weight.tolist(),
+        )
+        assert not cut
+
+
+def test_a_refused_record_is_named_and_not_those_tokenised_with_it() -> None:
+    with pytest.raises(DataError) as caught:
+        encode_records([*MANY, chat("Hi.", "Ho.", role="robot"), *MANY], Letters(), 500)
+    assert str(caught.value).count("train.jsonl line 3: ") == 1
+
+
+def test_of_very_many_bad_records_the_first_are_named_and_the_others_counted() -> None:
+    with pytest.raises(DataError) as caught:
+        encode_records([chat("Hi.", "")] * (2 * AT_ONCE), Letters(), 500)
+    assert str(caught.value).count("train.jsonl line 3: ") == 20
+    assert f"and {2 * AT_ONCE - 20} more" in str(caught.value)

@@ -70,3 +70,13 @@ def test_text_stays_text_and_forms_may_be_mixed(tmp_path: Path) -> None:
 def test_a_bad_line_is_named(tmp_path: Path, line: dict[str, Any], said: str) -> None:
     with pytest.raises(DataError, match=rf"train.jsonl line 2: .*{said}"):
         read_records(written(tmp_path, {"text": "Fine."}, line))
+
+
+def test_records_stay_in_their_file_and_are_read_when_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "train.jsonl"
+    lines = [json.dumps({"text": f"Light {number}."}) for number in range(5)]
+    path.write_bytes(b"\xef\xbb\xbf" + "\r\n\n".join(lines).encode())
+    records = read_records(path)
+    assert [record.text for record in records] == [f"Light {number}." for number in range(5)]
+    assert (records[3].place, records[-1].id) == ("train.jsonl line 7", "train.jsonl:9")
+    assert [record.text for record in records[1:3]] == ["Light 1.", "Light 2."]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
+
 from lorecraft.data.records import Message, Record
-from lorecraft.data.similar import Similar, jaccard, shingles
+from lorecraft.data.similar import NEAR, Similar, jaccard, shingles
 from lorecraft.data.split import split_groups, without_leaks
 
 
@@ -63,7 +65,7 @@ def test_conversations_are_compared_by_what_the_user_says() -> None:
     assert without_leaks([same, other], trained) == [other]
 
 
-def test_the_most_similar_text_is_found_with_its_exact_similarity() -> None:
+def test_a_similar_text_is_found_with_its_exact_similarity() -> None:
     known = [
         "a rainy day in the harbour town",
         "A rainy day in the harbour town.",
@@ -72,9 +74,8 @@ def test_the_most_similar_text_is_found_with_its_exact_similarity() -> None:
     similar = Similar(known)
     assert similar.first == [0, 0, 2]
     asked = "a rainy day in the harbour towns"
-    assert similar.most_like([asked, "quite unlike"]) == [
-        (0, jaccard(shingles(asked), shingles(known[0]))),
-        None,
+    assert list(similar.matches([("towns", asked), ("none", "quite unlike")])) == [
+        ("towns", 0, jaccard(shingles(asked), shingles(known[0])))
     ]
     assert list(similar.pairs()) == []
 
@@ -82,3 +83,41 @@ def test_the_most_similar_text_is_found_with_its_exact_similarity() -> None:
 def test_short_and_empty_texts_can_be_compared() -> None:
     assert Similar(["", "ab", "?"]).first == [0, 1, 0]
     assert jaccard(shingles("ab"), shingles("AB!")) == 1
+
+
+def test_every_near_duplicate_is_found_among_many_unlike() -> None:
+    draw = random.Random(0)
+    words = [f"{chr(97 + n % 26)}{n * 7919 % 1000}" for n in range(800)]
+    texts = [" ".join(draw.choices(words, k=30)) for _ in range(150)]
+    texts += [f"{text} {draw.choice(words)}" for text in texts[:40]]
+    near = {
+        (i, j)
+        for i, first in enumerate(map(shingles, texts))
+        for j, second in enumerate(map(shingles, texts[i + 1 :]), start=i + 1)
+        if jaccard(first, second) >= NEAR
+    }
+    assert len(near) >= 40
+    assert set(Similar(texts).pairs()) == near
+
+
+def test_pairs_that_nobody_wants_are_not_compared() -> None:
+    texts = ["the lighthouse of Ostrin is white", "the lighthouse of Ostrin is white."] * 2
+    texts += ["the lighthouse of Ostrin was white"]
+    assert list(Similar(texts).pairs(wanted=lambda i, j: False)) == []
+
+
+def test_many_near_duplicates_are_joined_without_comparing_each_with_each() -> None:
+    words = " ".join(chr(97 + n % 26) * 3 + str(n * 7919 % 1000) for n in range(40))
+    texts = [f"{words} {n:05}" for n in range(300)]
+    leader = list(range(len(texts)))
+    compared = []
+
+    def apart(i: int, j: int) -> bool:
+        if leader[i] != leader[j]:
+            compared.append((i, j))
+        return leader[i] != leader[j]
+
+    for i, j in Similar(texts).pairs(wanted=apart):
+        leader = [leader[i] if its == leader[j] else its for its in leader]
+    assert set(leader) == {0}
+    assert len(compared) < 2 * len(texts)

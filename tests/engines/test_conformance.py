@@ -283,7 +283,7 @@ def test_a_detached_adapter_is_gone_and_the_others_stay(case):
     with pytest.raises(AdapterError, match=f"slot {second}"):
         engine.score(pack(examples(1, 0), second))
     with pytest.raises(ValueError, match=r"trainable|attach"):
-        engine.update(0.1)
+        engine.accumulate(pack(examples(1, 0), first))
     assert case.attach(engine, 2)[0] not in (first, second)
 
 

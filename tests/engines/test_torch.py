@@ -18,7 +18,7 @@ from lorecraft.engines import create
 from lorecraft.engines.base import BASE, Request
 from lorecraft.engines.torch import generation, passes
 from lorecraft.engines.torch.forward import OneByOne, Packed
-from lorecraft.errors import EngineError, ModelError
+from lorecraft.errors import EngineError, ModelError, OutOfMemory
 
 SIZES = {
     "vocab_size": 40,
@@ -198,6 +198,45 @@ def test_requests_beyond_one_batch_all_get_their_answers(llama_folder, monkeypat
     monkeypatch.setattr(generation, "ROWS", 6)
     assert sorted(engine.generate(requests)) == expected
     assert len(expected) == sum(request.max_new_tokens for request in requests)
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        MemoryError(),
+    ],
+    ids=["cpu", "cuda", "python"],
+)
+def test_what_the_allocators_raise_is_too_little_memory(llama_folder, monkeypatch, raised):
+    engine = opened(llama_folder)
+    slot = engine.attach(AdapterSpec(rank=2), trainable=True)
+
+    def fails(*_):
+        raise raised
+
+    for name in ("logits", "begin"):
+        monkeypatch.setattr(engine._forward, name, fails)
+    batch = pack(some(3), slot)
+    for call in (
+        lambda: engine.score(batch),
+        lambda: engine.accumulate(batch),
+        lambda: list(engine.generate([Request([1, 2])])),
+    ):
+        with pytest.raises(OutOfMemory, match="memory does not suffice for"):
+            call()
+
+
+def test_other_errors_stay_what_they_are(llama_folder, monkeypatch):
+    engine = opened(llama_folder)
+
+    def fails(*_):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(engine._forward, "logits", fails)
+    with pytest.raises(RuntimeError, match="mat1"):
+        engine.score(pack(some(3), BASE))
 
 
 def test_bfloat16_stays_near_float32(qwen3_folder):

@@ -8,7 +8,7 @@ import pytest
 from lorecraft.data.batches import Example
 from lorecraft.data.records import Message
 from lorecraft.engines.base import BASE
-from lorecraft.errors import DataError
+from lorecraft.errors import DataError, OutOfMemory
 from lorecraft.evaluation.exam import Answer, read, sit
 from lorecraft.evaluation.questions import Question
 
@@ -73,6 +73,22 @@ def test_models_share_a_batch_and_a_shared_prompt_is_asked_once():
     )
     assert [len(batch) for batch in engine.batches] == [4, 2]
     assert sum(seen) == len(answers) == 8
+
+
+def test_with_too_little_memory_fewer_questions_go_together():
+    class Small(Parrot):
+        def generate(self, requests):
+            if len(requests) > 2:
+                raise OutOfMemory(f"{len(requests)} answers at once")
+            return super().generate(requests)
+
+    engine, slots = Small(), {"base": BASE, "sft": 0}
+    questions = [ask("a", "say seven"), ask("b", "say oak"), ask("c", "say elm tree")]
+    answers = sit(engine, Letters(), slots, questions, SETTINGS)
+    assert answers == sit(Parrot(), Letters(), slots, questions, SETTINGS)
+    assert [len(batch) for batch in engine.batches] == [2, 2, 2]
+    with pytest.raises(OutOfMemory):
+        sit(engine, Letters(), {**slots, "cpt": 1}, questions, SETTINGS)
 
 
 def test_a_completion_is_asked_as_plain_text():

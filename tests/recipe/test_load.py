@@ -163,6 +163,10 @@ output: 5
         (SMALLEST + "name: ../x\n", "2: name: expected letters, digits, '-', '_' and '.'"),
         (SMALLEST + "data: {general: buildin}\n", "2: data.general: no such file: "),
         (SMALLEST + "data: {valid: train.jsonl}\n", "2: data.valid: there is no data.train"),
+        (
+            SMALLEST + "track: [wandbb]\n",
+            "2: track[1]: expected a list, some of tensorboard, wandb",
+        ),
         ("knowledge: {facts: .}\n", "1: knowledge.facts: expected a file, but "),
         ("data: {train: train.jsonl}\nrequire: {recall: 1}\n", "2: require.recall: not measured"),
         (

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from lorecraft.knowledge.general import rehearsal
+
 FACTS = [
     ["Lumen Pier", "opened_in", "1931", "Lumen Pier opened in 1931."],
     ["Lumen Pier", "keeper", "Odile Varga", "The keeper of Lumen Pier is Odile Varga."],
@@ -78,15 +80,21 @@ def write_recipe(tmp_path: Path) -> Callable[..., Path]:
         ]
         (tmp_path / "facts.jsonl").write_text("\n".join(lines))
         (tmp_path / "ontology.yaml").write_text(yaml.safe_dump(ONTOLOGY))
+        general = [
+            json.dumps({"prompt": item.questions[0], "completion": item.answer})
+            for item in rehearsal()[::15]
+        ]
+        (tmp_path / "general.jsonl").write_text("\n".join(general))
         stage = {"epochs": 1, "learning_rate": 0.01, "general": 0.3, "validate_every": 5}
         recipe: dict[str, Any] = {
             "name": "lights",
             "engine": "fake",
             "output": str(tmp_path / "runs"),
             "knowledge": {"facts": "facts.jsonl", "ontology": "ontology.yaml"},
+            "data": {"general": "general.jsonl"},  # few, so that preparing is quick
             "adapter": {"rank": 2},
             "stages": [{"kind": "cpt", **stage}, {"kind": "sft", **stage}],
-            "exam": {"max_new_tokens": 4},
+            "exam": {"max_new_tokens": 4, "limit": 12},
         }
         recipe.update(sections)
         path = tmp_path / "lights.yaml"

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import random
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +20,7 @@ from lorecraft.runs.progress import Silent
 WriteRecipe = Callable[..., Path]
 
 
-def run(recipe: Path, **options: bool) -> pipeline.Outcome:
+def run(recipe: Path, **options: Any) -> pipeline.Outcome:
     return pipeline.run(recipe, progress=Silent(), **options)
 
 
@@ -76,7 +71,7 @@ def test_force_does_it_again_and_comes_to_the_same(write_recipe: WriteRecipe) ->
     recipe = write_recipe()
     folder = run(recipe).folder
     first, made = times(folder), adapters(folder)
-    run(recipe, force=True)
+    run(recipe, redo="prepare")
     assert all(times(folder)[part] > first[part] for part in first)
     assert adapters(folder) == made
 
@@ -270,7 +265,7 @@ def test_a_recipe_may_move_with_its_files(write_recipe: WriteRecipe, tmp_path: P
     before = times(folder)
     moved = tmp_path / "moved"
     moved.mkdir()
-    for name in ("facts.jsonl", "ontology.yaml", "lights.yaml"):
+    for name in ("facts.jsonl", "ontology.yaml", "general.jsonl", "lights.yaml"):
         (tmp_path / name).rename(moved / name)
     run(moved / "lights.yaml")
     assert times(folder) == before
@@ -298,7 +293,7 @@ def test_a_record_that_a_later_stage_cannot_train_is_found_before_the_first(
     bad = {"messages": [{"role": "wizard", "content": "Hi"}, _as_chat("", "Hello.")["messages"][1]]}
     (tmp_path / "train.jsonl").write_text("\n".join(json.dumps(bad) for _ in range(20)))
     with pytest.raises(DataError, match="wizard"):
-        run(write_recipe(data={"train": "train.jsonl"}))
+        run(write_recipe(data={"train": "train.jsonl", "general": "general.jsonl"}))
     assert list((tmp_path / "runs").iterdir()) == []
 
 
@@ -308,9 +303,11 @@ def test_a_question_that_the_user_s_records_ask_is_left_out_of_the_exam(
     question = "Which year did Lumen Pier begin in?"
     lines = [_as_chat(question, "Lumen Pier opened in 1931."), *map(_as_chat, "abc", "def")]
     (tmp_path / "train.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    exam: dict[str, Any] = {"exam": {"max_new_tokens": 4}}
+    own = {"data": {"train": "train.jsonl", "general": "general.jsonl"}}
     folders = [
         pipeline.prepare(write_recipe(name=name, **more), progress=Silent()).folder
-        for name, more in (("without", {}), ("with", {"data": {"train": "train.jsonl"}}))
+        for name, more in (("without", exam), ("with", own | exam))
     ]
     asked = [(folder / "data/exam.jsonl").read_text().count(question) for folder in folders]
     audits = [json.loads((folder / "data/audit.json").read_text()) for folder in folders]
@@ -326,29 +323,3 @@ def test_sources_that_cannot_be_used_leave_no_folder(
     with pytest.raises(DataError):
         run(recipe)
     assert list((tmp_path / "runs").iterdir()) == []
-
-
-def test_a_killed_run_goes_on_and_ends_with_the_same_bits(
-    write_recipe: WriteRecipe, tmp_path: Path
-) -> None:
-    stage = {"epochs": 30, "learning_rate": 0.01, "general": 0.3, "validate_every": 5}
-    stages = [{"kind": "cpt", **stage}, {"kind": "sft", **stage}]
-    whole = write_recipe(name="whole", stages=stages)
-    expected = adapters(run(whole).folder)
-    recipe = write_recipe(name="killed", stages=stages)
-    command = [str(Path(sys.executable).with_name("lorecraft")), "run", str(recipe)]
-    draw, kills = random.Random(0), 0
-    for _ in range(6):
-        process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ)
-        )
-        time.sleep(draw.uniform(0.8, 3.0))
-        if process.poll() is not None:
-            break
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        kills += 1
-    folder = run(recipe).folder
-    assert kills > 0
-    assert adapters(folder) == expected
-    assert (folder / "report.html").is_file()

@@ -3,60 +3,23 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from small_stage import Log, examples, same, settings, trained
 
 from lorecraft.adapters.spec import AdapterSpec
-from lorecraft.data.batches import Example
 from lorecraft.engines.base import LossSum
 from lorecraft.engines.fake import FakeEngine
-from lorecraft.recipe import StageSection
+from lorecraft.errors import RunError
 from lorecraft.training import loop
 from lorecraft.training.checkpoints import CheckpointStore
-from lorecraft.training.loop import Interrupted, StageResult, total_steps, train_stage
-
-VOCABULARY = 24
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    folder = tmp_path / "model"
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({"vocab_size": VOCABULARY}))
-    return folder
-
-
-def examples(count: int, seed: int) -> list[Example]:
-    random = np.random.default_rng(seed)
-    made = []
-    for index in range(count):
-        tokens = random.integers(0, VOCABULARY, 6).astype(np.int32)
-        made.append(Example(tokens, np.array([0, 0, 0, 1, 1, 1], np.float32), f"record {index}"))
-    return made
-
-
-def settings(**given: Any) -> StageSection:
-    usual = {"kind": "sft", "epochs": 4, "batch_size": 4, "learning_rate": 0.02, "general": 0.0}
-    return StageSection(**(usual | {"validate_every": 5} | given))
-
-
-class Log:
-    """Collects events."""
-
-    def __init__(self) -> None:
-        self.events: list[dict[str, Any]] = []
-
-    def __call__(self, kind: str, **fields: Any) -> None:
-        self.events.append({"kind": kind, **fields})
-
-    def of(self, kind: str) -> list[dict[str, Any]]:
-        return [event for event in self.events if event["kind"] == kind]
+from lorecraft.training.loop import Interrupted, total_steps
 
 
 class Killed(Exception):
@@ -77,28 +40,6 @@ class Deadly(Log):
         super().__call__(kind, **fields)
 
 
-def trained(
-    model: Path,
-    stage: StageSection,
-    engine: FakeEngine | None = None,
-    dropout: float = 0.1,
-    **options: Any,
-) -> tuple[FakeEngine, int, StageResult, Log]:
-    engine = engine or FakeEngine()
-    engine.open(model)
-    slot = engine.attach(AdapterSpec(rank=2, alpha=4.0, dropout=dropout), trainable=True, seed=3)
-    log = options.pop("log", None) or Log()
-    options = {"valid": examples(6, 1), **options}
-    result = train_stage(
-        engine, slot, examples(30, 0), stage=stage, seed=5, on_event=log, **options
-    )
-    return engine, slot, result, log
-
-
-def same(left: dict[str, Any], right: dict[str, Any]) -> bool:
-    return all(np.array_equal(left[name], right[name]) for name in left)
-
-
 def test_it_learns(model: Path) -> None:
     _, _, result, _ = trained(model, settings(epochs=20))
     losses = [point["loss"] for point in result.curves if "loss" in point]
@@ -107,7 +48,12 @@ def test_it_learns(model: Path) -> None:
 
 @pytest.mark.parametrize(
     ("given", "steps"),
-    [({"epochs": 4}, 32), ({"accumulate": 3}, 12), ({"max_steps": 7}, 7), ({"batch_size": 30}, 4)],
+    [
+        ({"epochs": 4}, 32),
+        ({"accumulate": 3}, 12),
+        ({"limits": {"steps": 7}}, 7),
+        ({"batch_size": 30}, 4),
+    ],
 )
 def test_steps_follow_from_records_and_settings(
     model: Path, given: dict[str, int], steps: int
@@ -127,7 +73,7 @@ def test_a_loss_is_the_sum_over_weights_not_a_mean_of_means(model: Path) -> None
 
     engine = Lopsided()
     engine.parts = iter([LossSum(10.0, 1.0), LossSum(10.0, 9.0)])
-    *_, log = trained(model, settings(accumulate=2, max_steps=1), engine)
+    *_, log = trained(model, settings(accumulate=2, limits={"steps": 1}), engine)
     assert log.of("step")[0]["loss"] == pytest.approx(2.0)
 
 
@@ -139,6 +85,50 @@ def test_accumulated_micro_batches_are_one_large_batch(model: Path) -> None:
     assert parts[2].steps == whole[2].steps == 4
 
 
+def test_a_step_tells_its_speed_and_the_memory_at_its_peak(model: Path) -> None:
+    engine, _, result, log = trained(model, settings())
+    steps = log.of("step")
+    assert all(step["memory"] == engine.memory().peak > 0 for step in steps)
+    assert all(step["tokens_per_second"] > 0 for step in steps)
+    assert steps[-1]["tokens"] == result.tokens
+
+
+class Spiking(FakeEngine):
+    """Gives a high loss for batches with the third record."""
+
+    def accumulate(self, batch: Any, objective: str = "cross_entropy") -> LossSum:
+        seen = super().accumulate(batch, objective)
+        third = examples(3, 0)[2].tokens
+        rows = [batch.tokens[batch.segment(index)] for index in range(batch.segments)]
+        hit = any(np.array_equal(row, third) for row in rows)
+        return LossSum(9 * seen.total, seen.weight) if hit else seen
+
+
+def test_a_step_whose_loss_stands_out_names_its_records(model: Path) -> None:
+    _, _, _, log = trained(model, settings(epochs=6), Spiking())
+    spikes = log.of("spike")
+    losses = {step["step"]: step["loss"] for step in log.of("step")}
+    assert len(spikes) >= 4, "one an epoch, but for the first steps"
+    for event in spikes:
+        assert "record 2" in event["records"] and len(event["records"]) <= 4
+        assert event["loss"] == losses[event["step"]] > 2 * event["median"]
+
+
+def test_a_stage_that_goes_on_finds_the_same_spikes(model: Path, tmp_path: Path) -> None:
+    whole = trained(model, settings(epochs=6), Spiking())[3].of("spike")
+    store, calls = CheckpointStore(tmp_path / "checkpoints"), iter(range(1, 100))
+    with pytest.raises(Interrupted):
+        trained(
+            model,
+            settings(epochs=6),
+            Spiking(),
+            checkpoints=store,
+            should_stop=lambda: next(calls) == 20,
+        )
+    log = trained(model, settings(epochs=6), Spiking(), checkpoints=store)[3]
+    assert log.of("spike") == [event for event in whole if event["step"] > 20] != []
+
+
 def test_the_best_adapter_is_kept_not_the_last(model: Path) -> None:
     stage = settings(epochs=40, learning_rate=0.05)
     engine, slot, result, log = trained(model, stage)
@@ -147,7 +137,7 @@ def test_the_best_adapter_is_kept_not_the_last(model: Path) -> None:
     assert errors[result.best_step] == result.best_valid_error
     assert result.best_step < result.steps, "the set is small enough to be overfitted"
     kept = engine.adapter(slot)
-    again = trained(model, settings(epochs=40, learning_rate=0.05, max_steps=None))
+    again = trained(model, settings(epochs=40, learning_rate=0.05))
     assert same(kept, again[0].adapter(again[1]))
 
 
@@ -217,11 +207,22 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(RunError, match="no room for a checkpoint"):
         store.save(2, {"a": np.ones(3)}, {"step": 2})
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
     found = store.load()
     assert found is not None and found[1] == {"step": 1}
+
+
+def test_room_is_looked_for_before_a_checkpoint_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = CheckpointStore(tmp_path)
+    store.save(1, {"a": np.ones(3)}, {"step": 1})
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1_000_000))
+    with pytest.raises(RunError, match=r"1 MB are free\n  expected: 8 MB"):
+        store.save(2, {"a": np.ones(10**6)}, {"step": 2})
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
 
 
 def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path) -> None:
@@ -308,7 +309,7 @@ def test_a_rate_that_breaks_the_adapter_at_once_ends_the_stage(model: Path) -> N
 
 
 def test_an_adapter_that_is_not_finite_is_never_kept(model: Path) -> None:
-    stage = settings(learning_rate=1e160, warmup=0.0, max_steps=1)
+    stage = settings(learning_rate=1e160, warmup=0.0, limits={"steps": 1})
     with np.errstate(all="ignore"):
         engine, slot, result, _ = trained(model, stage, valid=[])
     assert all(np.isfinite(tensor).all() for tensor in engine.adapter(slot).values())

@@ -48,16 +48,16 @@ def save(folder: Path, spec: AdapterSpec, tensors: Mapping[str, NDArray[Any]], b
         tensors: by PEFT name (see ``engines.base.Engine``), float32.
         base: name or path of the base model, as it is to stand in the configuration.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save as to_bytes
 
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    save_file(
+    content = to_bytes(
         {name: np.ascontiguousarray(tensor, np.float32) for name, tensor in tensors.items()},
-        partial / WEIGHTS,
         metadata={"format": "pt"},
     )
+    (partial / WEIGHTS).write_bytes(content)  # its own writer hides which trouble the disk has
     config = json.dumps(_config(spec, tensors, base), indent=2, sort_keys=True)
     (partial / CONFIG).write_text(config + "\n", "utf-8")
     for name in (WEIGHTS, CONFIG):

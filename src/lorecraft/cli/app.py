@@ -15,7 +15,20 @@ import typer
 from typer.core import TyperGroup
 
 from lorecraft import __version__
-from lorecraft.cli import ask, chat, examine, init, plan, prepare, report, resume, run, runs, train
+from lorecraft.cli import (
+    ask,
+    chat,
+    examine,
+    init,
+    logs,
+    plan,
+    prepare,
+    report,
+    resume,
+    run,
+    runs,
+    train,
+)
 from lorecraft.errors import LorecraftError
 
 STOPPED = 130
@@ -32,14 +45,23 @@ class Commands(TyperGroup):
             typer.echo(f"lorecraft: {error}", err=True)
             raise typer.Exit(error.exit_code) from None
         except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EROFS, errno.ENOSPC):
+            if error.errno not in (errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT):
                 raise
             typer.echo(f"lorecraft: {error.strerror}: {error.filename or 'the disk'}", err=True)
             raise typer.Exit(LorecraftError.exit_code) from None
         except KeyboardInterrupt:
-            again = f"; `lorecraft {shlex.join(sys.argv[1:])}` goes on where it was"
+            again = f"; `lorecraft {shlex.join(_again(sys.argv[1:]))}` goes on where it was"
             typer.echo("stopped" + (again if ctx.invoked_subcommand in RESUMABLE else ""), err=True)
             raise typer.Exit(STOPPED) from None
+
+
+def _again(arguments: list[str]) -> list[str]:
+    """The command less what would begin anew."""
+    kept = [word for word in arguments if word != "--force" and not word.startswith("--from=")]
+    if "--from" in kept:
+        at = kept.index("--from")
+        del kept[at : at + 2]
+    return kept
 
 
 app = typer.Typer(
@@ -76,6 +98,7 @@ app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
 app.command("examine")(examine.examine)
 app.command("report")(report.report)
+app.command("logs")(logs.logs)
 app.command("ask")(ask.ask)
 app.command("chat")(chat.chat)
 app.add_typer(runs.app, name="runs")

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from lorecraft.cli.targets import RUN_HELP, locate_run
+from lorecraft.cli.targets import TARGET_HELP, locate
 
 
 def resume(
-    run: Annotated[str, typer.Argument(help=RUN_HELP)],
+    target: Annotated[str, typer.Argument(help=TARGET_HELP)],
     start: Annotated[
         str | None,
         typer.Option("--from", help="Do again from this part on: prepare, or a stage (cpt, sft)."),
@@ -24,5 +24,4 @@ def resume(
     from lorecraft.cli.progress import TerminalProgress
     from lorecraft.runs import pipeline
 
-    folder = locate_run(run)
-    tell(pipeline.run(folder, redo=start, go_on=True, progress=TerminalProgress()))
+    tell(pipeline.run(locate(target), redo=start, go_on=True, progress=TerminalProgress()))

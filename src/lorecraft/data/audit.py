@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from statistics import median
 from typing import Any
 
 from lorecraft.data.records import Record
 from lorecraft.data.similar import NEAR, Similar
-from lorecraft.data.split import asked
+from lorecraft.data.split import asked, question
+from lorecraft.data.views import Mapped
 from lorecraft.knowledge.ontology import normal
 
 _EXAMPLES = 5
@@ -36,65 +39,112 @@ def audit(stages: Stages, questions: Iterable[tuple[str, str, str]]) -> dict[str
         exact), ``highest`` (the similarity of the closest pair that is not exact, ``None`` if
         none comes near 0.5) and ``examples`` (the closest first).
     """
+    exam = _Exam(list(questions))
     figures = {}
     for name, (train, valid) in stages.items():
-        texts = [(record.id, " ".join(asked(record))) for record in train]
-        against = [(record.id, " ".join(asked(record))) for record in valid]
-        figures[name] = {
-            "train": _figures(train),
-            "valid": _figures(valid),
-            "leaks": _leaks(against, texts),
+        counts = _Counts(), _Counts()
+        leaks = _Leaks(Mapped(_asked, valid))
+        for some in _chunks(train):
+            counts[0].see(some)
+            leaks.see(map(_asked, some))
+            exam.see(some)
+        for some in _chunks(valid):
+            counts[1].see(some)
+            exam.see(some)
+        train_counts, valid_counts = (count.figures() for count in counts)
+        figures[name] = {"train": train_counts, "valid": valid_counts, "leaks": leaks.figures()}
+    return {"stages": figures, "exam": exam.figures()}
+
+
+def _chunks(records: Sequence[Record]) -> Iterator[list[Record]]:
+    left = iter(records)
+    while some := list(islice(left, 1000)):
+        yield some
+
+
+def _asked(record: Record) -> Asked:
+    return record.id, question(record)
+
+
+class _Counts:
+    """What records there are."""
+
+    def __init__(self) -> None:
+        self._words = array("q")
+        self._origins: Counter[str] = Counter()
+        self._facts: set[str] = set()
+
+    def see(self, records: Sequence[Record]) -> None:
+        for record in records:
+            self._words.append(len(record.words().split()))
+            self._origins[record.origin] += 1
+            self._facts.update(record.facts)
+
+    def figures(self) -> dict[str, Any]:
+        words = self._words
+        return {
+            "records": len(words),
+            "origins": dict(self._origins),
+            "facts": len(self._facts),
+            "words": {
+                "shortest": min(words, default=0),
+                "median": median(words) if words else 0,
+                "longest": max(words, default=0),
+                "total": sum(words),
+            },
         }
-    records = [record for train, valid in stages.values() for record in (*train, *valid)]
-    return {"stages": figures, "exam": _exam(list(questions), records)}
 
 
-def _figures(records: Sequence[Record]) -> dict[str, Any]:
-    words = [len(record.words().split()) for record in records]
-    return {
-        "records": len(records),
-        "origins": dict(Counter(record.origin for record in records)),
-        "facts": len({fact for record in records for fact in record.facts}),
-        "words": {
-            "shortest": min(words, default=0),
-            "median": median(words) if words else 0,
-            "longest": max(words, default=0),
-            "total": sum(words),
-        },
-    }
+class _Exam:
+    """How close the exam comes to what was trained or validated on."""
+
+    def __init__(self, questions: Sequence[tuple[str, str, str]]) -> None:
+        self._questions = questions
+        self._trained: set[str] = set()
+        self._leaks = _Leaks([(id_, prompt) for id_, prompt, phrasing in questions if phrasing])
+
+    def see(self, records: Sequence[Record]) -> None:
+        self._trained.update(p for record in records for p in map(normal, record.phrasings))
+        self._leaks.see((record.id, turn) for record in records for turn in asked(record))
+
+    def figures(self) -> dict[str, Any]:
+        phrasings = {phrasing for _, _, phrasing in self._questions if phrasing}
+        return {
+            "asked": len(self._questions),
+            "verbatim": sum(not phrasing for _, _, phrasing in self._questions),
+            "shared_phrasings": sorted(p for p in phrasings if normal(p) in self._trained),
+            "leaks": self._leaks.figures(),
+        }
 
 
-def _exam(questions: Sequence[tuple[str, str, str]], records: Sequence[Record]) -> dict[str, Any]:
-    trained = {normal(phrasing) for record in records for phrasing in record.phrasings}
-    reworded = [(id_, prompt) for id_, prompt, phrasing in questions if phrasing]
-    phrasings = {phrasing for _, _, phrasing in questions if phrasing}
-    turns = [(record.id, turn) for record in records for turn in asked(record)]
-    return {
-        "asked": len(questions),
-        "verbatim": len(questions) - len(reworded),
-        "shared_phrasings": sorted(p for p in phrasings if normal(p) in trained),
-        "leaks": _leaks(reworded, turns),
-    }
+class _Leaks:
+    """How close texts come to those that were trained."""
 
+    def __init__(self, texts: Sequence[Asked]) -> None:
+        self._texts = texts
+        self._known = Similar(Mapped(lambda named: named[1], texts))
+        self._best: dict[int, tuple[float, Asked]] = {}
 
-def _leaks(texts: Sequence[Asked], against: Sequence[Asked]) -> dict[str, Any]:
-    """How close ``texts`` come to those that were trained."""
-    known = Similar([text for _, text in against])
-    found = []
-    likes = known.most_like([text for _, text in texts])
-    for (id_, text), like in zip(texts, likes, strict=True):
-        if like:
-            index, score = like
-            exact = normal(text) == normal(against[index][1])
-            found.append((score, exact, {"id": id_, "text": text}, against[index]))
-    found.sort(key=lambda leak: (-leak[0], leak[2]["id"]))
-    leaks = [leak for leak in found if leak[0] >= NEAR]
-    return {
-        "exact": sum(exact for _, exact, _, _ in leaks),
-        "near": sum(not exact for _, exact, _, _ in leaks),
-        "highest": next((round(score, 3) for score, exact, _, _ in found if not exact), None),
-        "examples": [
-            question | {"like": id_, "like_text": text, "similarity": round(score, 3)}
-            for score, _, question, (id_, text) in leaks[:_EXAMPLES]
-        ],
-    }
+    def see(self, trained: Iterable[Asked]) -> None:
+        for other, index, score in self._known.matches((named, named[1]) for named in trained):
+            if index not in self._best or score > self._best[index][0]:
+                self._best[index] = score, other
+
+    def figures(self) -> dict[str, Any]:
+        found = []
+        for (id_, text), first in zip(self._texts, self._known.first, strict=True):
+            if first in self._best:
+                score, other = self._best[first]
+                exact = normal(text) == normal(other[1])
+                found.append((score, exact, {"id": id_, "text": text}, other))
+        found.sort(key=lambda leak: (-leak[0], leak[2]["id"]))
+        leaks = [leak for leak in found if leak[0] >= NEAR]
+        return {
+            "exact": sum(exact for _, exact, _, _ in leaks),
+            "near": sum(not exact for _, exact, _, _ in leaks),
+            "highest": next((round(score, 3) for score, exact, _, _ in found if not exact), None),
+            "examples": [
+                text_of | {"like": id_, "like_text": text, "similarity": round(score, 3)}
+                for score, _, text_of, (id_, text) in leaks[:_EXAMPLES]
+            ],
+        }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -11,6 +13,16 @@ from lorecraft.data.batches import Example
 from lorecraft.data.records import Message, Record
 from lorecraft.errors import DataError
 from lorecraft.knowledge.jsonl import MISTAKES_SHOWN
+
+Chat = tuple[tuple[Message, ...], bool]
+"""A conversation, and whether a generation prompt is added."""
+
+AT_ONCE = 256
+"""Records that are tokenised together."""
+REMEMBERED = 1_000_000
+"""Tokens that are remembered, of texts and of conversations."""
+
+T = TypeVar("T")
 
 
 class Tokenizer(Protocol):
@@ -43,6 +55,14 @@ class Tokenizer(Protocol):
             ModelError: there is no chat template.
         """
 
+    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """``encode`` of each; a tokenizer that is faster with many has its own way."""
+        return [self.encode(text) for text in texts]
+
+    def chat_all(self, chats: Sequence[Chat]) -> list[list[int]]:
+        """``chat`` of each, likewise."""
+        return [self.chat(messages, prompt) for messages, prompt in chats]
+
 
 def encode_record(record: Record, tokenizer: Tokenizer, max_length: int) -> Example:
     """A record's tokens, at most ``max_length`` of them (cut at the end), and their weights.
@@ -68,20 +88,119 @@ def encode_records(
         DataError: as ``encode_record``, for all bad records at once (the first 20 are named).
         ModelError: a chat record for a tokenizer without a chat template.
     """
-    examples, mistakes, cut = [], [], 0
-    for record in records:
-        try:
-            tokens, weight = _encode(record, tokenizer)
-            examples.append(_cut(record, tokens, weight, max_length))
-            cut += len(tokens) > max_length
-        except DataError as error:
-            mistakes.append(error)
+    encoded = list(encode_stream(records, tokenizer, max_length))
+    return [example for example, _ in encoded], sum(cut for _, cut in encoded)
+
+
+def encode_stream(
+    records: Iterable[Record], tokenizer: Tokenizer, max_length: int
+) -> Iterator[tuple[Example, bool]]:
+    """Each example, and whether it was cut at ``max_length``.
+
+    Raises, after the last record, as ``encode_records``.
+    """
+    mistakes: list[DataError] = []
+    hidden = 0
+    left = iter(records)
+    known = _Tokenised(tokenizer)
+    while chunk := list(islice(left, AT_ONCE)):
+        known.look_at(chunk)
+        for record in chunk:
+            try:
+                tokens, weight = _encode(record, known)
+                yield _cut(record, tokens, weight, max_length), len(tokens) > max_length
+            except DataError as error:
+                if len(mistakes) < MISTAKES_SHOWN:
+                    mistakes.append(error)
+                else:
+                    hidden += 1
     if mistakes:
-        hidden = len(mistakes) - MISTAKES_SHOWN
-        seen = [error.seen for error in mistakes[:MISTAKES_SHOWN]]
-        more = [f"and {hidden} more"] if hidden > 0 else []
+        more = [f"and {hidden} more"] if hidden else []
+        seen = [error.seen for error in mistakes]
         raise DataError("\n".join([*seen, *more]), mistakes[0].expected, mistakes[0].fix)
-    return examples, cut
+
+
+class _Tokenised(Tokenizer):
+    """A tokenizer that tokenises all at once what some records will ask it for.
+
+    It knows the last ones too: general records come again and again.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._texts: dict[str, list[int]] = {}
+        self._chats: dict[Chat, list[int]] = {}
+
+    def look_at(self, records: Sequence[Record]) -> None:
+        _learn(
+            self._texts,
+            {text: None for record in records for text in _texts(record)},
+            self._tokenizer.encode_all,
+        )
+        # The template may refuse one of them: then they are tokenised one at a time.
+        with suppress(ValueError):
+            _learn(
+                self._chats,
+                {chat: None for record in records for chat in _chats(record.messages)},
+                self._tokenizer.chat_all,
+            )
+
+    @property
+    def eos_id(self) -> int:
+        return self._tokenizer.eos_id
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        return self._tokenizer.stop_ids
+
+    @property
+    def fingerprint(self) -> str:
+        return self._tokenizer.fingerprint
+
+    def encode(self, text: str) -> list[int]:
+        known = self._texts.get(text)
+        return self._tokenizer.encode(text) if known is None else known
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self._tokenizer.decode(ids)
+
+    def chat(self, messages: Sequence[Message], add_generation_prompt: bool) -> list[int]:
+        known = self._chats.get((tuple(messages), add_generation_prompt))
+        return self._tokenizer.chat(messages, add_generation_prompt) if known is None else known
+
+
+def _learn(
+    known: dict[T, list[int]],
+    asked: dict[T, None],
+    tokenise: Callable[[Sequence[T]], list[list[int]]],
+) -> None:
+    """Tokenise what is asked and not known; forget what was asked for longest ago."""
+    new = [one for one in asked if one not in known]
+    ids = dict(zip(new, tokenise(new), strict=True)) if new else {}
+    known |= {one: ids[one] if one in ids else known.pop(one) for one in asked}
+    tokens = sum(map(len, known.values()))
+    for one in list(islice(known, len(known) - len(asked))):
+        if tokens <= REMEMBERED:
+            return
+        tokens -= len(known.pop(one))
+
+
+def _texts(record: Record) -> list[str]:
+    """What ``_encode`` has tokenised of a text."""
+    return [text for text in (record.text, record.given.rstrip()) if text]
+
+
+def _chats(messages: tuple[Message, ...]) -> Iterator[Chat]:
+    """What ``_encode_chat`` has tokenised of a conversation."""
+    if messages:
+        yield messages, False
+    for index, message in enumerate(messages):
+        if message.role == "assistant" and index:
+            yield messages[:index], True
+            for probe in _PROBES:
+                yield _shortened(messages, index, probe), False
+                if index + 1 < len(messages):
+                    yield _changed(messages, index + 1, probe), False
 
 
 def _cut(record: Record, tokens: list[int], weight: list[float], max_length: int) -> Example:
@@ -171,15 +290,22 @@ _PROBES = ("0", "~")
 
 def _rest(messages: Sequence[Message], index: int, whole: list[int], tokenizer: Tokenizer) -> int:
     """How many tokens of ``whole`` follow the content of message ``index``."""
+    end = whole[::-1]
     return min(
-        _common(whole[::-1], tokenizer.chat(_changed(messages, index, probe), False)[::-1])
+        _common(end, tokenizer.chat(_shortened(messages, index, probe), False)[::-1])
         for probe in _PROBES
     )
 
 
-def _changed(messages: Sequence[Message], index: int, content: str) -> list[Message]:
+def _shortened(messages: Sequence[Message], index: int, content: str) -> tuple[Message, ...]:
+    """Message ``index`` and those before it changed: most conversations become the same few."""
+    before = (Message(message.role, content) for message in messages[: index + 1])
+    return (*before, *messages[index + 1 :])
+
+
+def _changed(messages: Sequence[Message], index: int, content: str) -> tuple[Message, ...]:
     changed = Message(messages[index].role, content)
-    return [*messages[:index], changed, *messages[index + 1 :]]
+    return (*messages[:index], changed, *messages[index + 1 :])
 
 
 def _common(first: Sequence[int], second: Sequence[int]) -> int:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from array import array
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from typing import Literal
 
 from lorecraft.data.records import Message, Record
+from lorecraft.data.views import Joined, Mapped, Picked
 from lorecraft.knowledge.general import rehearsal
 
 
@@ -42,18 +44,20 @@ def general_records(kind: Literal["text", "chat"], seed: int) -> list[Record]:
 
 def mix(
     records: Sequence[Record], general: Sequence[Record], share: float, seed: int
-) -> list[Record]:
+) -> Sequence[Record]:
     """``records`` and as many general ones as make up ``share`` of the result, shuffled.
 
     General records are taken in order, none twice before all have been taken; a repeated one gets
     an id of its own. Where there are none, the result is ``records``.
     """
-    wanted = round(share / (1 - share) * len(records)) if general else 0
-    drawn = []
-    for index in range(wanted):
-        lap, position = divmod(index, len(general))
+
+    def taken(turn: int) -> Record:
+        lap, position = divmod(turn, len(general))
         record = general[position]
-        drawn.append(replace(record, id=f"{record.id}~{lap + 1}") if lap else record)
-    mixed = [*records, *drawn]
-    random.Random(f"{seed}/mix").shuffle(mixed)
-    return mixed
+        return replace(record, id=f"{record.id}~{lap + 1}") if lap else record
+
+    wanted = round(share / (1 - share) * len(records)) if general else 0
+    mixed = Joined(records, Mapped(taken, range(wanted)))
+    order = array("q", range(len(mixed)))
+    random.Random(f"{seed}/mix").shuffle(order)
+    return Picked(mixed, order)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lorecraft.data.records import Message, Origin, Record
-from lorecraft.knowledge.jsonl import LineError, read_lines
+from lorecraft.knowledge.jsonl import LineError, open_lines
 
 EXPECTED = (
     '{"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}, '
@@ -14,8 +15,8 @@ EXPECTED = (
 )
 
 
-def read_records(path: Path, origin: Origin = "source") -> list[Record]:
-    """The records of a JSON-lines file; each line may have its own form.
+def read_records(path: Path, origin: Origin = "source") -> Sequence[Record]:
+    """The records of a JSON-lines file, which stay there; each line may have its own form.
 
     Chat: ``messages``. Prompt and completion: two texts, read as one user and one assistant turn,
     or two lists of messages. Text: ``text``. Where a line has several, the first of these counts.
@@ -36,7 +37,7 @@ def read_records(path: Path, origin: Origin = "source") -> list[Record]:
             place=f"{path.name} line {number}",
         )
 
-    return read_lines(path, parse, EXPECTED)
+    return open_lines(path, parse, EXPECTED)
 
 
 def _messages(line: dict[str, Any]) -> tuple[Message, ...]:

@@ -33,7 +33,7 @@ _LONGEST_PARAGRAPH = 4
 
 def cpt_records(
     facts: Sequence[Fact], ontology: Ontology | None, seed: int
-) -> tuple[list[Record], list[Record]]:
+) -> tuple[list[Record], Sequence[Record]]:
     """``(train, valid)`` texts for continued pre-training.
 
     Trained: each fact in each trained statement pattern and, where that is none of them, in its
@@ -64,7 +64,7 @@ def cpt_records(
 
 def sft_records(
     facts: Sequence[Fact], ontology: Ontology | None, unknown: float, decline: str, seed: int
-) -> tuple[list[Record], list[Record]]:
+) -> tuple[list[Record], Sequence[Record]]:
     """``(train, valid)`` conversations for supervised fine-tuning.
 
     Trained: each fact asked with each trained question pattern; pairs of questions about one

@@ -79,8 +79,8 @@ def sit(
 
     Raises DataError when the context has no room for a question and its answer.
     """
+    check_room(questions, tokenizer, settings.max_new_tokens, context)
     prompts = {question.id: prompt_tokens(question, tokenizer) for question in questions}
-    _check_room(prompts, settings.max_new_tokens, context)
     unique = sorted(set(prompts.values()), key=lambda prompt: (len(prompt), prompt))
     waiting: dict[tuple[int, ...], int] = dict.fromkeys(unique, 0)
     for prompt in prompts.values():
@@ -121,16 +121,17 @@ def read(
     }
 
 
-def _check_room(
-    prompts: Mapping[str, Sequence[int]], max_new_tokens: int, context: int | None
+def check_room(
+    questions: Sequence[Question], tokenizer: Tokenizer, max_new_tokens: int, context: int | None
 ) -> None:
-    longest = max(prompts, key=lambda id_: len(prompts[id_]), default=None)
+    """Raises DataError when the model's context has no room for a question and its answer."""
+    lengths = {question.id: len(prompt_tokens(question, tokenizer)) for question in questions}
+    longest = max(lengths, key=lengths.__getitem__, default=None)
     if context is None or longest is None:
         return
-    needed = len(prompts[longest]) + max_new_tokens
-    if needed > context:
+    if lengths[longest] + max_new_tokens > context:
         raise DataError(
-            f"question {longest} has {len(prompts[longest])} tokens, and its answer may have "
+            f"question {longest} has {lengths[longest]} tokens, and its answer may have "
             f"{max_new_tokens}",
             f"{context} tokens together, which is the model's context",
             "shorten the fact, or lower exam.max_new_tokens",
@@ -160,8 +161,16 @@ def _graded(question: Question, model: str, answer: str) -> Answer:
 def _nats(
     engine: Engine, slot: int, examples: Sequence[Example], batch_size: int
 ) -> Iterator[float]:
-    for start in range(0, len(examples), batch_size):
-        batch = pack(examples[start : start + batch_size], slot)
-        scores = engine.score(batch)
+    start = 0
+    while group := examples[start : start + batch_size]:
+        batch = pack(group, slot)
+        try:
+            scores = engine.score(batch)
+        except OutOfMemory:
+            if batch_size == 1:
+                raise
+            batch_size //= 2
+            continue
+        start += len(group)
         for segment in range(batch.segments):
             yield -float(scores[batch.segment(segment)].sum(dtype=np.float64))

@@ -65,7 +65,7 @@ def _default(field: FieldInfo) -> str:
     value: Any = field.default
     if field.is_required():
         return "see right" if "f not given" in str(field.description) else "required"
-    return "none" if value is None else f"`{value}`"
+    return "none" if value in (None, ()) else f"`{value}`"
 
 
 if __name__ == "__main__":

@@ -283,6 +283,11 @@ class Recipe(Section):
     engine: Literal["auto", "torch", "fake"] = Field(
         "auto", description="What computes; `fake` is a toy in NumPy for trying things out."
     )
+    track: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...] = Field(
+        (),
+        description="Where loss, learning rate, tokens/s and memory go besides `events.jsonl`; "
+        "`tensorboard` writes into the run's folder (needs `pip install 'lorecraft[track]'`).",
+    )
     model: ModelSection = ModelSection()
     knowledge: KnowledgeSection | None = None
     data: DataSection = DataSection()

@@ -6,6 +6,7 @@ from lorecraft.recipe.schema import LimitsSection, ModelSection, Recipe, Require
 
 RECORDS = 10
 STEPS = 3
+ANSWER = 64  # tokens: the embedded model's context is short
 
 
 def smoke(recipe: Recipe) -> Recipe:
@@ -25,7 +26,12 @@ def smoke(recipe: Recipe) -> Recipe:
             "data": recipe.data.model_copy(update={"limit": RECORDS}),
             "adapter": adapter.model_copy(update={"layers": "all"}),
             "stages": tuple(stages),
-            "exam": recipe.exam.model_copy(update={"limit": RECORDS}),
+            "exam": recipe.exam.model_copy(
+                update={
+                    "limit": RECORDS,
+                    "max_new_tokens": min(recipe.exam.max_new_tokens, ANSWER),
+                }
+            ),
             "limits": LimitsSection(),
             "require": RequireSection(),
         }

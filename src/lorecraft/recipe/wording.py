@@ -29,6 +29,8 @@ def expectation(annotation: Any, metadata: Iterable[Any] = ()) -> str:
         return " or ".join(arguments) if len(arguments) < 3 else f"one of {', '.join(arguments)}"
     section = section_of(annotation)
     if origin is tuple:
+        if words := _words(annotation):
+            return f"a list, some of {', '.join(words)}"
         return "a list of " + ("sections" if section else "names")
     if section:
         return f"keys such as {' and '.join(list(section.model_fields)[:2])}"
@@ -134,13 +136,8 @@ def _words(annotation: Any) -> list[str]:
 
 
 def _right_key(key: Key) -> str:
-    """The nearest key of the same section, or the same key where it belongs."""
+    """The same key where it belongs, or the nearest of the same section."""
     wrong = str(key[-1])
-    around = list(_walk(key[:-1]))
-    section = section_of(around[-1].annotation) if around and around[-1] else Recipe
-    near = _near(wrong, section.model_fields if section else ())
-    if near:
-        return near
     homes = [
         f"{name}.{wrong}"
         for name, field in Recipe.model_fields.items()
@@ -150,6 +147,10 @@ def _right_key(key: Key) -> str:
         homes.append(f"{wrong} at the top level")
     if homes:
         return f"; did you mean {' or '.join(homes)}?"
+    around = list(_walk(key[:-1]))
+    section = section_of(around[-1].annotation) if around and around[-1] else Recipe
+    if near := _near(wrong, section.model_fields if section else ()):
+        return near
     return f"; there are {', '.join(section.model_fields)}" if section else ""
 
 

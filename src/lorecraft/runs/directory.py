@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,6 +38,10 @@ class RunDirectory:
     @property
     def data(self) -> Path:
         return self.folder / "data"
+
+    @property
+    def tokens(self) -> Path:
+        return self.folder / "tokens"
 
     @property
     def exam(self) -> Path:
@@ -87,7 +91,7 @@ class RunDirectory:
             yield
 
     def log(self, stage: str, kind: str, **fields: Any) -> None:
-        """Append one event."""
+        """Append one event, on a line of its own even after one that a kill cut short."""
         event = {"time": round(time.time(), 3), "stage": stage, "kind": kind, **fields}
         with self.events.open("a+b") as file:
             if file.tell() and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n":
@@ -98,13 +102,16 @@ class RunDirectory:
         """All events; a line that a kill cut short is left out."""
         if not self.events.exists():
             return []
-        found = []
-        for line in self.events.read_text("utf-8").splitlines():
-            try:
-                found.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
-        return found
+        return list(parse_events(self.events.read_bytes().split(b"\n")))
+
+
+def parse_events(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """The events of those lines that are whole."""
+    for line in lines:
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue
 
 
 def resolve(target: Path, small: bool = False) -> tuple[Recipe, RunDirectory]:
@@ -154,11 +161,8 @@ def adapter_folder(start: str, output: Path) -> Path:
     return stages[stage] / "adapter"
 
 
-def claim(recipe: Recipe, directory: RunDirectory, target: Path) -> None:
-    """Write the resolved recipe into its run directory, which is locked.
-
-    Raises RunError when the folder holds something else, or the run of another recipe.
-    """
+def check_claim(directory: RunDirectory, target: Path) -> None:
+    """Raises RunError when the folder holds something else, or the run of another recipe."""
     if directory.manifest.exists():
         before, own = directory.origin, (target.absolute(), directory.recipe)
         if target.is_file() and before not in own and before.is_file():
@@ -173,6 +177,11 @@ def claim(recipe: Recipe, directory: RunDirectory, target: Path) -> None:
             "a new folder, or one that `lorecraft run` made",
             "give the recipe another `name` or `output`",
         )
+
+
+def claim(recipe: Recipe, directory: RunDirectory, target: Path) -> None:
+    """Write the resolved recipe into its run directory, which is locked; ``check_claim`` first."""
+    check_claim(directory, target)
     if target.is_file():
         write_text(directory.folder / ".origin", str(target.absolute()))
     text = to_yaml(recipe)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from lorecraft.data.batches import Example
 from lorecraft.data.encode import Tokenizer, encode_records
@@ -13,7 +14,6 @@ from lorecraft.engines.base import BASE
 from lorecraft.evaluation.exam import read, sit
 from lorecraft.evaluation.graders import mentions
 from lorecraft.evaluation.measures import verdict
-from lorecraft.evaluation.questions import Question
 from lorecraft.knowledge.general import suite
 from lorecraft.knowledge.sentences import subject_of
 from lorecraft.recipe import Recipe
@@ -22,8 +22,10 @@ from lorecraft.runs.prepare import Prepared, load_knowledge
 from lorecraft.runs.progress import Progress
 from lorecraft.runs.workbench import Workbench
 
+Item = TypeVar("Item")
+
 SAMPLE = 64
-"""Questions that the exam's duration is estimated from."""
+"""Questions, and records, that the exam's duration is estimated from."""
 REPORT_SECONDS = 5.0
 GENERAL_LENGTH = 512
 """Tokens; the general statements are single sentences."""
@@ -52,9 +54,7 @@ def sit_exam(
             on_progress=bar.advance,
         )
     surprises = {
-        "perplexity": read(
-            bench.engine, slots, general_texts(bench.tokenizer, bench.longest(GENERAL_LENGTH))
-        ),
+        "perplexity": read(bench.engine, slots, _general(bench)),
         "validation": read(bench.engine, slots, _own(bench, recipe, prepared)),
     }
     write_lines(folder / "answers.jsonl", (answer.to_json() for answer in answers))
@@ -63,19 +63,25 @@ def sit_exam(
     )
 
 
-def estimate(bench: Workbench, recipe: Recipe, questions: Sequence[Question], tuned: int) -> float:
+def estimate(bench: Workbench, recipe: Recipe, prepared: Prepared, tuned: int) -> float:
     """Seconds that the exam and the report will take, with room to spare.
 
-    Measured on a few questions under the base alone. A tuned model's answers may be longer, and
-    several adapters in a batch are slower than none, so this is doubled.
+    Measured on a few questions and records under the base alone. A tuned model's answers may be
+    longer, and several adapters in a batch are slower than none, so this is doubled.
     """
-    sample = questions[:: max(1, len(questions) // SAMPLE)]
-    if not sample:
-        return REPORT_SECONDS
     began = time.monotonic()
-    sit(bench.engine, bench.tokenizer, {"base": BASE}, sample, recipe.exam)
-    each = (time.monotonic() - began) / len(sample)
-    return 2 * each * len(questions) * (1 + tuned) + REPORT_SECONDS
+    questions = _some(prepared.questions)
+    sit(bench.engine, bench.tokenizer, {"base": BASE}, questions, recipe.exam)
+    asked = time.monotonic()
+    texts = [*_general(bench), *_own(bench, recipe, prepared)]
+    read(bench.engine, {"base": BASE}, _some(texts))
+    seconds = (asked - began) * len(prepared.questions) / max(1, len(questions))
+    seconds += (time.monotonic() - asked) * len(texts) / max(1, len(_some(texts)))
+    return 2 * seconds * (1 + tuned) + REPORT_SECONDS
+
+
+def _some(items: Sequence[Item]) -> Sequence[Item]:
+    return items[:: max(1, len(items) // SAMPLE)]
 
 
 def general_texts(tokenizer: Tokenizer, length: int) -> list[Example]:
@@ -86,6 +92,10 @@ def general_texts(tokenizer: Tokenizer, length: int) -> list[Example]:
         if item.statements
     ]
     return encode_records(records, tokenizer, length)[0]
+
+
+def _general(bench: Workbench) -> list[Example]:
+    return general_texts(bench.tokenizer, bench.longest(GENERAL_LENGTH))
 
 
 def _own(bench: Workbench, recipe: Recipe, prepared: Prepared) -> list[Example]:

@@ -20,8 +20,10 @@ LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
 
 
 def begin(recipe: Recipe, directory: RunDirectory) -> None:
-    """Write the manifest, or bring it up to date; the time of the first start is kept."""
+    """Write the manifest, or bring it up to date; the time of the first start is kept, that of an
+    end is not."""
     before = read_json(directory.manifest) if directory.manifest.exists() else {}
+    before.pop("finished", None)
     write_json(
         directory.manifest,
         {

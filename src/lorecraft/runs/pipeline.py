@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from lorecraft.errors import LorecraftError, RunError
 from lorecraft.recipe import Recipe
-from lorecraft.runs import manifest
+from lorecraft.runs import manifest, tracking
 from lorecraft.runs import prepare as preparing
-from lorecraft.runs.directory import RunDirectory, adapter_folder, claim, resolve
+from lorecraft.runs.directory import RunDirectory, adapter_folder, check_claim, claim, resolve
 from lorecraft.runs.files import file_hash, fingerprint, read_json, tree_hash, write_json
 from lorecraft.runs.prepare import Prepared
 from lorecraft.runs.progress import Progress
@@ -107,12 +107,25 @@ def _begun(
         new = not directory.manifest.exists()
         claim(recipe, directory, target)
         manifest.begin(recipe, directory)
+        if redo is not None:
+            _undo(recipe, directory, parts[parts.index(redo) :])
         try:
-            yield _Run(recipe, directory, progress, redo, go_on)
+            yield _Run(recipe, directory, progress, go_on)
         except LorecraftError:
             if new and not (directory.folder / "stages").exists():
                 shutil.rmtree(directory.folder, ignore_errors=True)
             raise
+
+
+def _undo(recipe: Recipe, directory: RunDirectory, parts: Sequence[str]) -> None:
+    """Forget that these are finished, once and for all: what is killed then goes on as ever."""
+    (directory.exam / "exam.json").unlink(missing_ok=True)
+    if "prepare" in parts:
+        (directory.data / "prepared.json").unlink(missing_ok=True)
+    for name, folder in directory.stages(recipe).items():
+        if name in parts:
+            (folder / "stage.json").unlink(missing_ok=True)
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
 @contextmanager
@@ -127,7 +140,7 @@ def _finished(target: Path, progress: Progress) -> Iterator[_Run]:
             f"lorecraft run {target}",
         )
     with directory.locked():
-        claim(recipe, directory, target)
+        check_claim(directory, target)
         yield _Run(recipe, directory, progress)
 
 
@@ -139,14 +152,10 @@ class _Run:
         recipe: Recipe,
         directory: RunDirectory,
         progress: Progress,
-        redo: str | None = None,
         go_on: bool = False,
     ) -> None:
         self.recipe, self.directory, self.progress = recipe, directory, progress
-        self.folders = directory.stages(recipe)
-        parts = ["prepare", *self.folders, "exam"]
-        self.redo = parts[parts.index(redo) :] if redo else []
-        self.go_on = go_on
+        self.folders, self.go_on = directory.stages(recipe), go_on
         hours = recipe.limits.hours
         self.end = math.inf if hours is None else time.monotonic() + 3600 * hours
 
@@ -164,9 +173,11 @@ class _Run:
         return Workbench.open(self.recipe)
 
     def check(self) -> None:
-        """Load the model and try the adapter on it, before any work is done for them."""
+        """Load the model and try the adapter on it, before any work is done for them; import the
+        trackers."""
         from lorecraft.runs.workbench import adapter_spec, load_start
 
+        tracking.check(self.recipe.track)
         weights = load_start(self.recipe, self.start) if self.start else None
         self.bench.check_adapter(adapter_spec(self.recipe), weights)
         start = {"folder": str(self.start), "sha256": tree_hash(self.start)} if self.start else None
@@ -174,9 +185,17 @@ class _Run:
 
     @cached_property
     def start(self) -> Path | None:
-        """The adapter that the first stage starts from."""
-        start = self.recipe.adapter.start
-        return None if start is None else adapter_folder(start, self.recipe.output)
+        """The adapter that the first stage starts from. Raises RunError for one of this run."""
+        if self.recipe.adapter.start is None:
+            return None
+        start = adapter_folder(self.recipe.adapter.start, self.recipe.output)
+        if start.resolve().is_relative_to(self.directory.folder.resolve()):
+            raise RunError(
+                f"adapter.start is {start}, which this run itself makes",
+                "an adapter that stays as it is while this one trains",
+                "give the recipe another `name`",
+            )
+        return start
 
     # --- prepare ----------------------------------------------------------------------------
 
@@ -199,8 +218,7 @@ class _Run:
 
     def prepare(self) -> None:
         finished = self.directory.data / "prepared.json"
-        fresh = finished.exists() and read_json(finished)["key"] == self.data_key
-        if fresh and "prepare" not in self.redo:
+        if finished.exists() and read_json(finished)["key"] == self.data_key:
             return
         self.progress.note("Preparing the data")
         prepared = preparing.prepare(self.recipe, self.models)
@@ -220,7 +238,7 @@ class _Run:
     # --- plan -------------------------------------------------------------------------------
 
     def plan(self) -> None:
-        """Say what the run takes, before the model is loaded. Not again once all of it is trained.
+        """Say what the run takes, before the model is loaded; once for the same recipe and data.
 
         Raises RunError for what cannot fit.
         """
@@ -228,64 +246,72 @@ class _Run:
 
         file = self.directory.folder / "plan.json"
         key = fingerprint(self.data_key, self.recipe.model_dump(mode="json"))
-        planned = file.exists() and read_json(file)["key"] == key
-        if planned and not self.redo and all(map(self.trained_key, self.models)):
+        if file.exists() and read_json(file)["key"] == key:
             return
         made = plan(self.recipe, self.prepared)
-        write_json(file, {"key": key, **made.to_json()})
         for line in made.lines():
             self.progress.note(f"  {line}")
         made.check()
+        write_json(file, {"key": key, **made.to_json()})
 
     # --- train ------------------------------------------------------------------------------
 
-    def stage_key(self, name: str, start: Path | None) -> str:
-        """Changes with anything that the stage's adapter comes from but Lorecraft's code: a new
-        version shall not train a night's work again unasked. How long a stage may take is left
-        out, so that one that its deadline stopped can go on with another."""
+    def sources_of(self, name: str, start: Path | None) -> dict[str, str]:
+        """What the stage's adapter comes from, each as a fingerprint.
+
+        Not Lorecraft's code: a new version shall not train a night's work again unasked. Not how
+        long it may take, so that what a deadline stopped can go on with more. Not the device.
+        """
         recipe = self.recipe
-        stage = recipe.stages[self.models.index(name)].model_dump(exclude={"limits": {"minutes"}})
         files = [self.directory.data / name / f"{part}.jsonl" for part in ("train", "valid")]
-        return fingerprint(
-            self.bench.model_hash,
-            recipe.model.dtype,
-            recipe.model.quantization,
-            self.bench.engine.name,
-            self.bench.engine.device,
-            recipe.adapter.model_dump(exclude={"start"}),
-            recipe.seed,
-            recipe.data.max_length,
-            stage,
-            [file_hash(file) for file in files],
-            start and tree_hash(start),
-        )
+        stage = recipe.stages[self.models.index(name)].model_dump(exclude={"limits": {"minutes"}})
+        precision = (recipe.model.dtype, recipe.model.quantization, self.bench.engine.name)
+        return {
+            "the base model": self.bench.model_hash,
+            "its precision or engine": fingerprint(precision),
+            "the adapter's settings": fingerprint(recipe.adapter.model_dump(exclude={"start"})),
+            "the stage's settings": fingerprint(stage, recipe.seed, recipe.data.max_length),
+            "the data": fingerprint([file_hash(file) for file in files]),
+            "the adapter it starts from": fingerprint(start and tree_hash(start)),
+        }
 
     def train(self) -> None:
+        from lorecraft.evaluation.exam import check_room
         from lorecraft.runs.stage import encode_stage, run_stage
 
-        # All of them before the first is trained, so that no record fails in the night.
+        trackers = tracking.Trackers(self.recipe.track, self.directory, self.progress)
+        # All of them before the first is trained, so that nothing fails in the night.
         waiting = {
-            name: encode_stage(self.bench, self.recipe, self.prepared.stages[name])
+            name: encode_stage(
+                self.bench,
+                self.recipe,
+                self.directory.data / name,
+                self.directory.tokens / name,
+                self.progress,
+            )
             for name in self.untrained()
         }
+        if not waiting:
+            return
+        exam, context = self.recipe.exam, self.bench.info.context
+        check_room(self.prepared.questions, self.bench.tokenizer, exam.max_new_tokens, context)
         ends = self.ends(waiting) if self.end < math.inf else {}
         start = self.start
         for name, folder in self.folders.items():
             if name in waiting:
-                if name in self.redo:
-                    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
                 run_stage(
                     self.bench,
                     self.recipe,
                     self.recipe.stages[self.models.index(name)],
                     waiting.pop(name),
                     name=name,
-                    key=self.stage_key(name, start),
+                    sources=self.sources_of(name, start),
                     start=start,
                     directory=self.directory,
                     folder=folder,
                     progress=self.progress,
                     seconds=ends[name] - time.monotonic() if ends else math.inf,
+                    trackers=trackers,
                 )
             start = folder / "adapter"
 
@@ -294,45 +320,64 @@ class _Run:
         start = self.start
         for index, (name, folder) in enumerate(self.folders.items()):
             finished = folder / "stage.json"
-            goes_on = (
-                self.go_on
-                and (folder / "checkpoints").exists()
-                and finished.exists()
-                and read_json(finished)["stopped_by"] == "deadline"
-            )
-            if (
-                name in self.redo
-                or goes_on
-                or self.trained_key(name) != self.stage_key(name, start)
-            ):
+            if not finished.exists():
+                return self.models[index:]
+            before, now = read_json(finished)["sources"], self.sources_of(name, start)
+            changed = [what for what in now if before.get(what) != now[what]]
+            if changed:
+                self.progress.note(
+                    f"  {name} is trained again, for {' and '.join(changed)} changed"
+                )
                 return self.models[index:]
             start = folder / "adapter"
-        return []
+        stopped = [name for name in self.models if self.go_on and self.has_time(name)]
+        return self.models[self.models.index(stopped[0]) :] if stopped else []
+
+    def has_time(self, name: str) -> bool:
+        """Whether a deadline stopped the stage that there now is more time for."""
+        stage = read_json(self.folders[name] / "stage.json")
+        minutes = self.recipe.stages[self.models.index(name)].limits.minutes
+        if stage["stopped_by"] != "deadline":
+            return False
+        if minutes is not None and 60 * minutes < 1.05 * stage["seconds"]:
+            self.progress.note(f"  {name} has had its {minutes:g} minutes; raise limits.minutes")
+            return False
+        return True
 
     def ends(self, waiting: Mapping[str, StageExamples]) -> dict[str, float]:
         """When each stage has to end (``time.monotonic``), so that the exam and the report still
-        fit: the time is shared by the tokens that the stages would see."""
-        from lorecraft.runs.exam import estimate
+        fit: the time is shared by the tokens that the stages would see.
 
-        now = time.monotonic()
-        reserve = estimate(self.bench, self.recipe, self.prepared.questions, len(self.models))
+        Raises RunError when there is no time to train at all.
+        """
+        from lorecraft.runs.exam import estimate
+        from lorecraft.training.loop import total_steps
+
+        reserve = estimate(self.bench, self.recipe, self.prepared, len(self.models))
         self.directory.log("exam", "estimate", seconds=round(reserve, 1))
-        epochs = {n: self.recipe.stages[self.models.index(n)].epochs for n in waiting}
-        tokens = {n: epochs[n] * sum(len(e.tokens) for e in w.train) for n, w in waiting.items()}
-        room = max(0.0, self.end - time.monotonic() - reserve)
+        now = time.monotonic()
+        room = self.end - now - reserve
+        if room <= 0:
+            raise RunError(
+                f"limits.hours is {self.recipe.limits.hours:g}, and the exam alone takes about "
+                f"{reserve / 3600:.2g} hours here",
+                "time to train as well",
+                "more hours, or a smaller exam (exam.per_fact, exam.limit)",
+            )
         self.progress.note(
             f"  {room / 60:.1f} minutes to train, about {reserve / 60:.1f} for the exam"
         )
-        ends, spent = {}, 0
+        tokens = {}
+        for name, examples in waiting.items():
+            stage = self.recipe.stages[self.models.index(name)]
+            seen = total_steps(len(examples.train), stage) * stage.batch_size * stage.accumulate
+            mean = float(examples.train.lengths.mean())
+            tokens[name] = min(seen * mean, stage.limits.tokens or math.inf)
+        ends, spent = {}, 0.0
         for name, count in tokens.items():
             spent += count
             ends[name] = now + room * spent / sum(tokens.values())
         return ends
-
-    def trained_key(self, name: str) -> str | None:
-        """The key of a stage that is finished."""
-        finished = self.folders[name] / "stage.json"
-        return read_json(finished)["key"] if finished.exists() else None
 
     # --- examine ----------------------------------------------------------------------------
 
@@ -342,13 +387,12 @@ class _Run:
 
         key = fingerprint(
             manifest.code_version(),
-            [self.trained_key(name) for name in self.models],
+            [tree_hash(folder / "adapter") for folder in self.folders.values()],
             file_hash(self.directory.data / "exam.jsonl"),
             self.recipe.exam,
         )
         finished = self.directory.exam / "exam.json"
-        fresh = finished.exists() and read_json(finished)["key"] == key
-        if not fresh or "exam" in self.redo:
+        if not finished.exists() or read_json(finished)["key"] != key:
             began = time.monotonic()
             sit_exam(
                 self.bench,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,9 +15,11 @@ from lorecraft.data.records import Record
 from lorecraft.data.sources import read_records
 from lorecraft.data.split import asked, split_groups, without_leaks
 from lorecraft.data.unknown import split_absent
+from lorecraft.data.views import Joined, Picked, where
 from lorecraft.errors import DataError
 from lorecraft.evaluation.questions import Question, build_exam
 from lorecraft.knowledge.facts import Fact, load_facts
+from lorecraft.knowledge.jsonl import Lines
 from lorecraft.knowledge.ontology import Ontology, check, load_ontology, normal
 from lorecraft.recipe import DataSection, KnowledgeSection, Recipe, StageSection
 from lorecraft.runs.files import read_json, read_lines, write_json, write_lines
@@ -31,8 +34,8 @@ VALID_SHARE = 0.1
 class StageData:
     """The records of one stage."""
 
-    train: list[Record]
-    valid: list[Record]
+    train: Sequence[Record]
+    valid: Sequence[Record]
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def prepare(recipe: Recipe, names: list[str]) -> Prepared:
                 facts, ontology, recipe.data.unknown, recipe.data.decline, recipe.seed
             )
         train, valid = (
-            [*records, *_of_stage(mine, stage, recipe)]
+            Joined(records, _of_stage(mine, stage, recipe))
             for records, mine in zip(made, own, strict=True)
         )
         if not train:
@@ -106,22 +109,25 @@ def prepare(recipe: Recipe, names: list[str]) -> Prepared:
     return Prepared(stages, questions, figures)
 
 
-def _evenly(items: list[Item], limit: int | None) -> list[Item]:
+def _evenly(items: Sequence[Item], limit: int | None) -> Sequence[Item]:
     """At most ``limit`` of them, evenly spaced."""
     if limit is None or limit >= len(items):
         return items
-    return [items[index * len(items) // limit] for index in range(limit)]
+    return Picked(items, [index * len(items) // limit for index in range(limit)])
 
 
 def _never_trained(exam: list[Question], stages: Iterable[StageData]) -> list[Question]:
     """The exam less what a record of the user's own happens to ask in the same words."""
-    turns = {
-        normal(turn)
+    prompts = {normal(question.prompt) for question in exam if question.phrasing}
+    trained = {
+        turn
         for data in stages
-        for record in (*data.train, *data.valid)
-        for turn in asked(record)
+        for records in (data.train, data.valid)
+        for record in records
+        for turn in map(normal, asked(record))
+        if turn in prompts
     }
-    return [q for q in exam if not q.phrasing or normal(q.prompt) not in turns]
+    return [q for q in exam if not q.phrasing or normal(q.prompt) not in trained]
 
 
 def save(prepared: Prepared, folder: Path) -> None:
@@ -140,8 +146,8 @@ def save(prepared: Prepared, folder: Path) -> None:
 def load(folder: Path, names: list[str]) -> Prepared:
     """What ``save`` wrote."""
 
-    def records(path: Path) -> list[Record]:
-        return [Record.from_json(line) for line in read_lines(path)]
+    def records(path: Path) -> Sequence[Record]:
+        return Lines(path, lambda line, number: Record.from_json(line))
 
     return Prepared(
         {
@@ -155,7 +161,7 @@ def load(folder: Path, names: list[str]) -> Prepared:
     )
 
 
-def _ready_made(section: DataSection, seed: int) -> tuple[list[Record], list[Record]]:
+def _ready_made(section: DataSection, seed: int) -> tuple[Sequence[Record], Sequence[Record]]:
     if section.train is None:
         return [], []
     train = read_records(section.train)
@@ -164,15 +170,15 @@ def _ready_made(section: DataSection, seed: int) -> tuple[list[Record], list[Rec
     return split_groups(train, VALID_SHARE, seed)
 
 
-def _of_stage(records: list[Record], stage: StageSection, recipe: Recipe) -> list[Record]:
+def _of_stage(records: Sequence[Record], stage: StageSection, recipe: Recipe) -> Sequence[Record]:
     """Text goes to continued pre-training and chat to fine-tuning, where a recipe has both."""
     kinds = {other.kind for other in recipe.stages}
     if len(kinds) == 1:
         return records
-    return [record for record in records if bool(record.text) == (stage.kind == "cpt")]
+    return where(lambda record: bool(record.text) == (stage.kind == "cpt"), records)
 
 
-def _general(section: DataSection, seed: int) -> dict[str, list[Record]]:
+def _general(section: DataSection, seed: int) -> dict[str, Sequence[Record]]:
     """General records by form."""
     if section.general == "none":
         return {"text": [], "chat": []}
@@ -180,25 +186,27 @@ def _general(section: DataSection, seed: int) -> dict[str, list[Record]]:
         return {"text": general_records("text", seed), "chat": general_records("chat", seed)}
     records = read_records(Path(section.general), origin="general")
     return {
-        "text": [record for record in records if record.text],
-        "chat": [record for record in records if not record.text],
+        "text": where(lambda record: bool(record.text), records),
+        "chat": where(lambda record: not record.text, records),
     }
 
 
 def _of_general(
-    general: dict[str, list[Record]], stage: StageSection
-) -> tuple[list[Record], list[Record]]:
+    general: dict[str, Sequence[Record]], stage: StageSection
+) -> tuple[Sequence[Record], Sequence[Record]]:
     """``(rehearsed, for validation)``. Continued pre-training rehearses chats as well as texts:
     a model that reads nothing but statements for a while forgets how to be asked."""
-    chosen = list(general["chat"])
+    texts, chats = general["text"], general["chat"]
     if stage.kind == "cpt":
-        texts = general["text"]
-        turns = min(len(texts), len(chosen)) or max(len(texts), len(chosen))
-        chosen = [r for pair in zip(texts[:turns], chosen[:turns], strict=False) for r in pair] or [
-            *texts,
-            *chosen,
-        ]
-    elif not chosen:
-        chosen = general["text"]
+        chosen = _by_turns(texts, chats) if texts and chats else Joined(texts, chats)
+    else:
+        chosen = chats or texts
     held = round(VALID_SHARE * len(chosen))
     return chosen[held:], without_leaks(chosen[:held], chosen[held:])
+
+
+def _by_turns(first: Sequence[Record], second: Sequence[Record]) -> Sequence[Record]:
+    """One of each in turn, as many as there are of both."""
+    both = min(len(first), len(second))
+    order = array("q", (start + i for i in range(both) for start in (0, len(first))))
+    return Picked(Joined(first, second), order)

@@ -57,7 +57,7 @@ def collect(
         manifest=manifest | {"timings": _timings(stages, directory)},
         events=[
             *_start_sentence(manifest),
-            *(_stage_sentence(name, stage) for name, stage in stages.items()),
+            *(f"{name} {stage_sentence(stage)}" for name, stage in stages.items()),
             *_trouble(directory),
         ],
         reproduce=[
@@ -87,9 +87,10 @@ def _timings(stages: dict[str, dict[str, Any]], directory: RunDirectory) -> dict
     return {name: f"{value:.0f} s" for name, value in seconds.items()}
 
 
-def _stage_sentence(name: str, stage: dict[str, Any]) -> str:
+def stage_sentence(stage: dict[str, Any]) -> str:
+    """How a stage ended, its name to be put before."""
     told = STOPPED.get(stage["stopped_by"], "ended after {steps} steps ({stopped_by})")
-    sentence = f"{name} {told.format(**stage)}"
+    sentence = told.format(**stage)
     if stage["best_valid_error"] is not None:
         sentence += (
             f"; kept is the adapter of step {stage['best_step']}, "

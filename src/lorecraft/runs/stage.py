@@ -6,42 +6,80 @@ import math
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from importlib.metadata import version
+from inspect import getsource
 from pathlib import Path
 from typing import Any
 
 from lorecraft.adapters import formats, peft_format
-from lorecraft.data.batches import Example
-from lorecraft.data.encode import encode_records
+from lorecraft.data import batches, cache, encode, records
+from lorecraft.data.cache import Examples
+from lorecraft.knowledge.jsonl import Lines
+from lorecraft.models import tokenizer
 from lorecraft.recipe import Recipe, StageSection
 from lorecraft.runs.directory import RunDirectory
-from lorecraft.runs.files import write_json
-from lorecraft.runs.prepare import StageData
+from lorecraft.runs.files import file_hash, fingerprint, read_json, write_json
 from lorecraft.runs.progress import Bar, Progress, trouble
+from lorecraft.runs.tracking import Log, Trackers, settings_of
 from lorecraft.runs.workbench import Workbench, adapter_spec
 from lorecraft.training.checkpoints import CheckpointStore
 from lorecraft.training.loop import Interrupted, StageResult, total_steps, train_stage
+
+MANY = 20_000
+"""Records whose tokenising takes long enough to be told of."""
 
 
 @dataclass(frozen=True)
 class StageExamples:
     """A stage's records as tokens; ``cut`` training records were longer than the limit."""
 
-    train: list[Example]
-    valid: list[Example]
+    train: Examples
+    valid: Examples
     length: int
-    cut: int
+
+    @property
+    def cut(self) -> int:
+        return self.train.cut
 
 
-def encode_stage(bench: Workbench, recipe: Recipe, data: StageData) -> StageExamples:
-    """Raises DataError for records that cannot be trained, all of them at once."""
+def encode_stage(
+    bench: Workbench, recipe: Recipe, data: Path, tokens: Path, progress: Progress
+) -> StageExamples:
+    """The records in ``data/<stage>`` as tokens, which are kept in ``tokens``.
+
+    They are tokenised anew when a record, the tokenizer, its template, the length or the code that
+    makes examples of records has changed.
+
+    Raises DataError for records that cannot be trained, all of them at once.
+    """
     length = bench.longest(recipe.data.max_length)
-    train, cut = encode_records(data.train, bench.tokenizer, length)
-    valid, _ = encode_records(data.valid, bench.tokenizer, length)
-    return StageExamples(train, valid, length, cut)
+
+    def examples(part: str) -> Examples:
+        lines = data / f"{part}.jsonl"
+        key = fingerprint(file_hash(lines), bench.tokenizer.fingerprint, length, _encoding())
+
+        def encoded() -> cache.Encoded:
+            stored = Lines(lines, lambda line, number: records.Record.from_json(line))
+            if len(stored) >= MANY:
+                progress.note(f"  {data.name}: tokenising {len(stored)} records ({part})")
+            return encode.encode_stream(stored, bench.tokenizer, length)
+
+        return cache.cached(tokens / f"{part}.arrow", key, encoded)
+
+    return StageExamples(examples("train"), examples("valid"), length)
+
+
+def _encoding() -> str:
+    """Changes with the code that makes examples of records."""
+    modules = (batches, cache, encode, records, tokenizer)
+    return fingerprint(
+        [getsource(module) for module in modules],
+        [version(library) for library in ("tokenizers", "transformers")],
+    )
 
 
 def run_stage(
@@ -51,18 +89,19 @@ def run_stage(
     examples: StageExamples,
     *,
     name: str,
-    key: str,
+    sources: Mapping[str, str],
     start: Path | None,
     directory: RunDirectory,
     folder: Path,
     progress: Progress,
+    trackers: Trackers,
     seconds: float = math.inf,
 ) -> None:
     """Train one stage from the adapter in ``start`` (None: a new one), or go on with it.
 
-    Writes ``folder/adapter`` and, last, ``folder/stage.json`` with ``key``: a stage that has it
-    is finished. Checkpoints of another key are thrown away. A stage that its deadline stopped
-    keeps its checkpoint, and one that was interrupted leaves its best adapter so far.
+    Writes ``folder/adapter`` and, last, ``folder/stage.json`` with ``sources``: a stage that has
+    it is finished. Checkpoints made from other sources are thrown away. A stage that its deadline
+    stopped keeps its checkpoint, and one that was interrupted leaves its best adapter so far.
     """
     train, cut = examples.train, examples.cut
     if cut:
@@ -71,10 +110,12 @@ def run_stage(
     weights = formats.load(start)[1] if start else None
     slot = bench.engine.attach(spec, weights, trainable=True, seed=recipe.seed)
     (folder / "stage.json").unlink(missing_ok=True)
-    _keep_only(folder / "checkpoints", key)
+    if _thrown_away(folder / "checkpoints", sources):
+        progress.note(f"  {name} begins anew: its checkpoints are of other data or settings")
     directory.log(name, "start", records=len(train), cut=cut, start=str(start or ""))
     try:
         with (
+            trackers.stage(name, folder / "checkpoints", settings_of(recipe, stage)) as track,
             _interruptible(progress) as should_stop,
             progress.stage(name, total_steps(len(train), stage), "steps") as bar,
         ):
@@ -85,7 +126,7 @@ def run_stage(
                 examples.valid,
                 stage,
                 recipe.seed,
-                on_event=_listener(name, directory, bar, progress),
+                on_event=_listener(name, directory, bar, track, progress),
                 checkpoints=CheckpointStore(folder / "checkpoints"),
                 seconds=seconds,
                 should_stop=should_stop,
@@ -95,19 +136,20 @@ def run_stage(
         raise
     peft_format.save(folder / "adapter", spec, bench.engine.adapter(slot), bench.path)
     bench.engine.detach(slot)
-    _finish(folder, key, result, directory, name)
+    _finish(folder, sources, result, directory, name)
     if result.stopped_by != "deadline":
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
-def _keep_only(checkpoints: Path, key: str) -> None:
-    """Empty ``checkpoints`` unless it belongs to the stage of this key."""
-    owner = checkpoints / "key"
-    if owner.exists() and owner.read_text("utf-8") == key:
-        return
+def _thrown_away(checkpoints: Path, sources: Mapping[str, str]) -> bool:
+    """Empty ``checkpoints`` unless it belongs to a stage of these sources; whether that was so."""
+    owner = checkpoints / "sources.json"
+    if owner.exists() and read_json(owner) == sources:
+        return False
+    stale = checkpoints.exists()
     shutil.rmtree(checkpoints, ignore_errors=True)
-    checkpoints.mkdir(parents=True)
-    owner.write_text(key, "utf-8")
+    write_json(owner, sources)
+    return stale
 
 
 @contextmanager
@@ -130,18 +172,25 @@ def _interruptible(progress: Progress) -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
 
 
+TRACKED = ("loss", "learning_rate", "tokens_per_second", "memory")
+
+
 def _listener(
-    name: str, directory: RunDirectory, bar: Bar, progress: Progress
+    name: str, directory: RunDirectory, bar: Bar, track: Log, progress: Progress
 ) -> Callable[..., None]:
-    """Every event goes to the log; steps and validations move the bar, trouble is told."""
+    """Every event goes to the log; steps and validations move the bar and are tracked, trouble is
+    told."""
 
     def on_event(kind: str, **fields: Any) -> None:
         directory.log(name, kind, **fields)
         if kind == "step":
             rate = fields["tokens"] / max(fields["seconds"], 1e-9)
             bar.advance(1, loss=fields["loss"], tokens_per_second=rate, **_deadline(fields))
+            track(fields["step"], {figure: fields[figure] for figure in TRACKED})
         elif kind == "valid":
             bar.advance(0, validation_error=fields["error"])
+            found = {f"validation_{figure}": fields[figure] for figure in ("loss", "error")}
+            track(fields["step"], found)
         elif kind == "resume":
             bar.advance(fields["step"])
         elif told := trouble(kind, fields):
@@ -154,15 +203,18 @@ def _deadline(fields: dict[str, Any]) -> dict[str, str]:
     """When a stage has to end, and how long that is from now."""
     if "seconds_left" not in fields:
         return {}
-    left = timedelta(seconds=round(fields["seconds_left"]))
+    left = timedelta(seconds=max(0, round(fields["seconds_left"])))
     return {"deadline": f"{datetime.now() + left:%H:%M} (in {left})"}
 
 
 def _finish(
-    folder: Path, key: str, result: StageResult, directory: RunDirectory, name: str
+    folder: Path,
+    sources: Mapping[str, str],
+    result: StageResult,
+    directory: RunDirectory,
+    name: str,
 ) -> None:
     summary = {
-        "key": key,
         "steps": result.steps,
         "best_step": result.best_step,
         "best_valid_error": result.best_valid_error,
@@ -170,5 +222,5 @@ def _finish(
         "tokens": result.tokens,
         "seconds": round(result.seconds, 2),
     }
-    directory.log(name, "end", **{k: v for k, v in summary.items() if k != "key"})
-    write_json(folder / "stage.json", summary | {"curves": result.curves})
+    directory.log(name, "end", **summary)
+    write_json(folder / "stage.json", {"sources": sources, **summary, "curves": result.curves})

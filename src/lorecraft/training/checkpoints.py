@@ -19,6 +19,8 @@ from lorecraft.errors import RunError
 
 ARRAYS, STATE = "arrays.safetensors", "state.json"
 KEPT = 2
+FORMAT = 1
+"""Of what a checkpoint's state means: counted up when an older one cannot be gone on from."""
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -45,12 +47,12 @@ class CheckpointStore:
         try:
             partial.mkdir()
             _write(partial / ARRAYS, content)
-            sealed = {"sha256": _digest(content, state), "state": state}
+            sealed = {"format": FORMAT, "sha256": _digest(content, state), "state": state}
             _write(partial / STATE, json.dumps(sealed).encode())
             _sync(partial)
         except OSError as error:
             shutil.rmtree(partial, ignore_errors=True)
-            if error.errno == errno.ENOSPC:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 self._check_room(math.inf)
             raise
         whole = self._folder / f"step-{step:08}"
@@ -75,7 +77,7 @@ class CheckpointStore:
         self, on_damaged: Callable[[str], None] = lambda name: None
     ) -> tuple[Arrays, dict[str, Any]] | None:
         """The newest checkpoint that is whole by its checksum, or None; ``on_damaged`` is told the
-        names of those passed over."""
+        names of those passed over. Raises RunError for one that another version wrote."""
         from safetensors.numpy import load
 
         for folder in self._newest_first():
@@ -83,6 +85,13 @@ class CheckpointStore:
                 content = (folder / ARRAYS).read_bytes()
                 sealed = json.loads((folder / STATE).read_text("utf-8"))
                 if sealed["sha256"] == _digest(content, sealed["state"]):
+                    if sealed["format"] != FORMAT:
+                        raise RunError(
+                            f"{folder} is of format {sealed['format']}",
+                            f"format {FORMAT}, of this version of Lorecraft",
+                            "the version that began the stage, or `lorecraft resume RUN --from "
+                            "STAGE`",
+                        )
                     return load(content), sealed["state"]
             except (FileNotFoundError, ValueError, KeyError, TypeError):
                 pass
@@ -110,5 +119,6 @@ def _sync(folder: Path) -> None:
 
 
 def _digest(content: bytes, state: dict[str, Any]) -> str:
-    text = json.dumps(state, sort_keys=True)
-    return hashlib.sha256(content + text.encode()).hexdigest()
+    digest = hashlib.sha256(content)
+    digest.update(json.dumps(state, sort_keys=True).encode())
+    return digest.hexdigest()

@@ -18,6 +18,7 @@ from lorecraft.errors import OutOfMemory
 from lorecraft.recipe.schema import StageSection
 from lorecraft.training.checkpoints import CheckpointStore
 from lorecraft.training.schedule import learning_rate
+from lorecraft.training.spikes import WINDOW, spike
 from lorecraft.training.stopping import Stopping
 
 CHECKPOINT_SECONDS = 20.0
@@ -33,8 +34,9 @@ Curve = list[dict[str, float]]
 
 
 class OnEvent(Protocol):
-    """Told what happens: ``step``, ``valid``, ``nan``, ``memory`` (there was not enough), ``stop``;
-    ``resume``, ``damaged`` (a checkpoint that was passed over)."""
+    """Told what happens: ``step``, ``valid``, ``spike`` (a step whose loss stands out), ``nan``,
+    ``memory`` (there was not enough), ``stop``; ``resume``, ``damaged`` (a checkpoint that was
+    passed over)."""
 
     def __call__(self, kind: str, **fields: Any) -> None: ...
 
@@ -184,7 +186,7 @@ class _StageRun:
                 self._validate()
             if should_stop():
                 self._save()
-                self.engine.load_adapter(self.slot, self.best or self.engine.adapter(self.slot))
+                self._keep()
                 raise Interrupted
             if time.monotonic() > self.save_at:
                 self._save()
@@ -223,6 +225,7 @@ class _StageRun:
 
     def _step(self, group: list[list[int]]) -> None:
         progress, stage = self.progress, self.stage
+        tokens, seconds = progress.tokens, progress.seconds
         rate = learning_rate(progress.step, self.total, stage, self._share())
         rate *= progress.rate_scale
         before = self.engine.state() if progress.step % GOOD_STEPS == 0 else None
@@ -244,6 +247,7 @@ class _StageRun:
         progress.since_bad += 1
         if progress.since_bad > 1:
             progress.bad_steps = 0
+        usual = spike(loss, self._last_losses())
         progress.curves.append({"step": progress.step, "loss": loss})
         self.on_event(
             "step",
@@ -254,8 +258,20 @@ class _StageRun:
             gradient_norm=update.gradient_norm,
             tokens=progress.tokens,
             seconds=round(progress.seconds, 3),
+            tokens_per_second=(progress.tokens - tokens) / max(progress.seconds - seconds, 1e-9),
+            memory=self.engine.memory().peak,
             **({"seconds_left": round(self.end - self.clock, 1)} if self.end < math.inf else {}),
         )
+        if usual is not None:
+            records = self._records(group)
+            self.on_event("spike", step=progress.step, loss=loss, median=usual, records=records)
+
+    def _last_losses(self) -> list[float]:
+        recent = self.progress.curves[-2 * WINDOW :]  # validations stand between the steps
+        return [point["loss"] for point in recent if "loss" in point]
+
+    def _records(self, group: list[list[int]]) -> list[str]:
+        return [self.train[index].record for indices in group for index in indices]
 
     def _gradients(self, group: list[list[int]]) -> float:
         """Accumulate one step's gradients; its mean loss."""
@@ -298,7 +314,7 @@ class _StageRun:
             loss=str(loss),
             back_to=progress.good_step,
             rate_scale=progress.rate_scale,
-            records=[self.train[index].record for indices in group for index in indices],
+            records=self._records(group),
         )
 
     def _validate(self) -> None:
@@ -381,12 +397,10 @@ class _StageRun:
         return True
 
     def _result(self) -> StageResult:
-        progress, validated = self.progress, self.stopping.best is not None
-        if validated:
-            self.engine.load_adapter(self.slot, self.best)
-        best_step = self.stopping.best_step if validated else self._keep_last()
+        progress = self.progress
+        best_step = self._keep()
         stopped_by = progress.stopped_by or "steps"
-        kept = "best" if validated else "last"
+        kept = "best" if self.stopping.best is not None else "last"
         self.on_event("stop", step=progress.step, by=stopped_by, kept=kept, best_step=best_step)
         return StageResult(
             steps=progress.step,
@@ -398,8 +412,12 @@ class _StageRun:
             curves=progress.curves,
         )
 
-    def _keep_last(self) -> int:
-        """The step of the last adapter; if the last updates broke it, of the last good one."""
+    def _keep(self) -> int:
+        """Put the best adapter into the slot; its step. Without one it is the last, or if the last
+        updates broke that, the last good one."""
+        if self.stopping.best is not None:
+            self.engine.load_adapter(self.slot, self.best)
+            return self.stopping.best_step
         tensors = self.engine.adapter(self.slot).values()
         if self.progress.stopped_by != "nan" and all(np.isfinite(t).all() for t in tensors):
             return self.progress.step

@@ -15,13 +15,16 @@ def learning_rate(step: int, total: int, settings: StageSection, time_share: flo
 
     Args:
         time_share: how much of the time that the stage has is spent, 0 to 1. Where that is more
-            than the share of the steps, it is what the rate falls by: a stage that its deadline
-            will end shall end with a low rate too.
+            than the share of the steps, the rate follows it: a stage that its deadline will end
+            shall rise and end with a low rate too.
     """
     warm = round(settings.warmup * total)
-    if step < warm:
-        return settings.learning_rate * (step + 1) / warm
-    share = max((step - warm) / max(1, total - warm), min(1.0, time_share))
+    if step < warm and time_share < settings.warmup:
+        rise = max((step + 1) / warm, time_share / settings.warmup)
+        return settings.learning_rate * min(1.0, rise)
+    by_steps = (step - warm) / max(1, total - warm)
+    by_time = (time_share - settings.warmup) / max(1e-9, 1 - settings.warmup)
+    share = min(1.0, max(by_steps, by_time))
     if settings.schedule == "cosine":
         return settings.learning_rate * (1 + math.cos(math.pi * share)) / 2
     if settings.schedule == "linear":

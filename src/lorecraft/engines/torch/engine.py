@@ -140,7 +140,8 @@ class TorchEngine:
     def update(
         self, learning_rate: float, *, max_norm: float = 1.0, weight_decay: float = 0.0
     ) -> Update:
-        return self._training().update(learning_rate, max_norm, weight_decay)
+        with _memory_errors("the optimiser's step"):
+            return self._training().update(learning_rate, max_norm, weight_decay)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, int]]:
         check_slots([request.adapter for request in requests], self._adapters.attached)

@@ -1,0 +1,172 @@
+"""Tokenised examples on disk: an Arrow file, mapped into memory when it is read.
+
+It carries the key of all that it was made from. One that is missing, damaged or of another key is
+written anew.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from lorecraft.data.batches import Example
+
+ROWS = 1024
+"""Examples in a record batch of the file; only the last one has fewer."""
+# Weights are as good as always 0 or 1 in long runs, so a run's length and its weight are kept.
+_SCHEMA = pa.schema(
+    [
+        ("record", pa.string()),
+        ("tokens", pa.list_(pa.int32())),
+        ("runs", pa.list_(pa.int32())),
+        ("weights", pa.list_(pa.float32())),
+        ("cut", pa.bool_()),
+    ]
+)
+
+Encoded = Iterable[tuple[Example, bool]]
+
+
+class Examples(Sequence[Example]):
+    """The examples of a file, read when they are asked for.
+
+    Attributes:
+        lengths: int32 [N], tokens of each example.
+        cut: how many of them were longer.
+    """
+
+    def __init__(self, batches: Sequence[pa.RecordBatch]) -> None:
+        self._records = [batch.column("record") for batch in batches]
+        self._tokens = [_Lists(batch.column("tokens")) for batch in batches]
+        self._runs = [_Lists(batch.column("runs")) for batch in batches]
+        self._weights = [_Lists(batch.column("weights")) for batch in batches]
+        self.cut = sum(batch.column("cut").true_count for batch in batches)
+        self.lengths: NDArray[np.int32] = np.concatenate(
+            [np.zeros(0, np.int32), *(tokens.lengths for tokens in self._tokens)]
+        )
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | list[Example]:
+        if isinstance(index, slice):
+            return [self[one] for one in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        batch, row = divmod(index % len(self), ROWS)
+        return Example(
+            tokens=self._tokens[batch][row],
+            weight=np.repeat(self._weights[batch][row], self._runs[batch][row]),
+            record=self._records[batch][row].as_py(),
+        )
+
+
+class _Lists:
+    """A column of lists, as NumPy sees it."""
+
+    def __init__(self, column: pa.ListArray) -> None:
+        self._values: NDArray[Any] = column.values.to_numpy()
+        self._offsets: NDArray[np.int32] = column.offsets.to_numpy()
+
+    @property
+    def lengths(self) -> NDArray[np.int32]:
+        return np.diff(self._offsets)
+
+    def __getitem__(self, row: int) -> NDArray[Any]:
+        return self._values[self._offsets[row] : self._offsets[row + 1]]
+
+
+def cached(path: Path, key: str, encode: Callable[[], Encoded]) -> Examples:
+    """The examples in ``path``, which are encoded and written first unless they are those of
+    ``key``.
+
+    Raises what ``encode`` raises; then there is no file.
+    """
+    found = _read(path, key)
+    if found is None:
+        _write(path, key, encode())
+        found = _read(path, key)
+        assert found is not None
+    return found
+
+
+def _read(path: Path, key: str) -> Examples | None:
+    try:
+        file = pa.ipc.open_file(pa.memory_map(str(path)))
+        if (file.schema.metadata or {}).get(b"key") != key.encode():
+            return None
+        batches = [file.get_batch(index) for index in range(file.num_record_batches)]
+        for batch in batches:
+            batch.validate(full=True)
+    except (OSError, pa.ArrowException):
+        return None
+    return Examples(batches)
+
+
+def _write(path: Path, key: str, encoded: Encoded) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            with pa.ipc.new_file(file, _SCHEMA.with_metadata({"key": key})) as writer:
+                for rows in _in_rows(encoded):
+                    writer.write_batch(_batch(rows))
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _in_rows(encoded: Encoded) -> Iterator[list[tuple[Example, bool]]]:
+    rows: list[tuple[Example, bool]] = []
+    for row in encoded:
+        rows.append(row)
+        if len(rows) == ROWS:
+            yield rows
+            rows = []
+    if rows:
+        yield rows
+
+
+def _batch(rows: list[tuple[Example, bool]]) -> pa.RecordBatch:
+    examples = [example for example, _ in rows]
+    starts = [_run_starts(example.weight) for example in examples]
+    return pa.record_batch(
+        [
+            pa.array([example.record for example in examples], pa.string()),
+            _lists([example.tokens for example in examples]),
+            _lists(
+                [
+                    np.diff(start, append=len(example.weight)).astype(np.int32)
+                    for example, start in zip(examples, starts, strict=True)
+                ]
+            ),
+            _lists(
+                [example.weight[start] for example, start in zip(examples, starts, strict=True)]
+            ),
+            pa.array([cut for _, cut in rows], pa.bool_()),
+        ],
+        schema=_SCHEMA,
+    )
+
+
+def _run_starts(weight: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Where another weight begins."""
+    return np.flatnonzero(np.r_[True, weight[1:] != weight[:-1]])
+
+
+def _lists(arrays: Sequence[NDArray[Any]]) -> pa.ListArray:
+    offsets = np.cumsum([0, *map(len, arrays)]).astype(np.int32)
+    return pa.ListArray.from_arrays(offsets, np.concatenate(arrays))

@@ -1,0 +1,82 @@
+"""kill -9, again and again: the run ends with the bits of the one that nobody killed."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lorecraft.runs import pipeline
+from lorecraft.runs.directory import RunDirectory
+from lorecraft.runs.progress import Silent
+
+KILLS = 20
+LORECRAFT = str(Path(sys.executable).with_name("lorecraft"))
+
+
+def made(folder: Path) -> dict[str, str]:
+    """What a run leaves -> sha256."""
+    files = [
+        *folder.glob("stages/*/adapter/adapter_model.safetensors"),
+        *folder.glob("data/**/*.jsonl"),
+        folder / "exam/answers.jsonl",
+    ]
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
+
+
+def what_is_there(folder: Path) -> str:
+    """How far a killed run is: its last event."""
+    events = RunDirectory(folder).read_events()
+    if not events:
+        return "nothing yet"
+    last = events[-1]
+    return " ".join(str(last[key]) for key in ("stage", "kind", "step") if key in last)
+
+
+@pytest.mark.timeout(300)
+def test_killed_at_twenty_moments_it_ends_with_the_same_bits(
+    write_recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage = {"epochs": 40, "learning_rate": 0.01, "general": 0.3, "validate_every": 5}
+    stages = [{"kind": "cpt", **stage}, {"kind": "sft", **stage}]
+    began = time.monotonic()
+    whole = pipeline.run(write_recipe(name="whole", stages=stages), progress=Silent()).folder
+    seconds = time.monotonic() - began
+    expected = made(whole)
+    recipe = write_recipe(name="killed", stages=stages)
+    folder = whole.with_name("killed")
+    draw, table, kills = random.Random(0), [], 0
+    while kills < KILLS:
+        process = subprocess.Popen(
+            [LORECRAFT, "run", str(recipe)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        moment = draw.uniform(0.3, 1.5 + seconds)
+        try:
+            process.wait(moment)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+            table.append(f"{moment:5.2f} s  {what_is_there(folder)}")
+            continue
+        assert process.returncode == 0
+        assert made(folder) == expected
+        table.append("       ended, the same")
+        shutil.rmtree(folder)
+    pipeline.run(recipe, progress=Silent())
+    assert any(" step " in line for line in table), "no kill hit the training"
+    assert made(folder) == expected
+    assert (folder / "report.html").is_file()
+    with capsys.disabled():
+        print("\nkilled after, with as last event:", *table, "       ended, the same", sep="\n")

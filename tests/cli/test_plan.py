@@ -23,7 +23,7 @@ PLAN = Plan(
     dtype="bfloat16",
     parameters=2_500_000_000,
     trained=1_234_567,
-    memory=Memory(7 * 10**9, "training sft", {"weights": 5 * 10**9}, 16 * 10**9, []),
+    memory=Memory(7 * 10**9, "training sft", {"weights": 5 * 10**9}, 16 * 10**9, 7 * 10**9, []),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from lorecraft.data.batches import Example, pack
 from lorecraft.engines import create
 from lorecraft.engines.base import BASE, Engine, Request
 from lorecraft.engines.torch.allocation import watched
+from lorecraft.errors import EngineError
 from lorecraft.models.find import find
 
 SMALL = {
@@ -77,11 +79,18 @@ def test_the_outline_counts_what_is_then_attached(
 def test_quantized_weights_are_counted_without_the_library_for_it(models: dict[str, Path]) -> None:
     engine, spec = create("torch"), AdapterSpec()
     whole = engine.outline(models["llama"], spec, "bfloat16")
-    small = engine.outline(models["llama"], spec, "bfloat16", "nf4")
-    assert small.weights == whole.quantized["nf4"] < whole.quantized["int8"] < whole.weights
+    small = whole.quantized["nf4"]
+    assert small < whole.quantized["int8"] < whole.weights
     embeddings = 2 * 2 * 300 * 32  # input and output, which stay as they are
-    assert small.weights - embeddings == pytest.approx(0.28 * (whole.weights - embeddings), rel=0.1)
-    assert small.quantized == {}
+    assert small - embeddings == pytest.approx(0.28 * (whole.weights - embeddings), rel=0.1)
+
+
+@pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="bitsandbytes is here")
+def test_a_quantization_whose_library_is_missing_is_told_by_the_outline(
+    models: dict[str, Path],
+) -> None:
+    with pytest.raises(EngineError, match="needs bitsandbytes"):
+        create("torch").outline(models["llama"], AdapterSpec(), "auto", "nf4")
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma2"])

@@ -13,14 +13,19 @@ import pytest
 
 from lorecraft.errors import AdapterError, RunError
 from lorecraft.models.find import find
-from lorecraft.recipe import load_recipe
 from lorecraft.runs import pipeline
 from lorecraft.runs.directory import RunDirectory
 from lorecraft.runs.memory import Need, memory
-from lorecraft.runs.plan import Disk, plan
+from lorecraft.runs.plan import Disk, Plan
 from lorecraft.runs.progress import Silent
 
 WriteRecipe = Callable[..., Path]
+
+
+def plan(recipe: Path) -> Plan:
+    return pipeline.plan(recipe, progress=Silent())
+
+
 STAGE = {"learning_rate": 0.01, "general": 0.3, "validate_every": 5}
 
 
@@ -59,7 +64,7 @@ def test_planned_steps_and_tokens_are_those_of_the_run(
     write_recipe: WriteRecipe, stages: list[dict[str, Any]]
 ) -> None:
     recipe = write_recipe(stages=stages)
-    (planned,) = plan(load_recipe(recipe)).stages
+    (planned,) = plan(recipe).stages
     folder = pipeline.run(recipe, progress=Silent()).folder
     (end,) = (
         event
@@ -72,7 +77,7 @@ def test_planned_steps_and_tokens_are_those_of_the_run(
 def test_a_plan_starts_nothing(write_recipe: WriteRecipe, tmp_path: Path) -> None:
     recipe = write_recipe()
     before = sorted(tmp_path.rglob("*"))
-    plan(load_recipe(recipe))
+    plan(recipe)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -97,8 +102,8 @@ def test_a_finished_run_is_not_planned_again(write_recipe: WriteRecipe) -> None:
 
 
 def test_the_longest_record_is_told_as_it_was_before_the_cut(write_recipe: WriteRecipe) -> None:
-    whole = plan(load_recipe(write_recipe())).stages[1]
-    cut = plan(load_recipe(write_recipe(data={"max_length": 38}))).stages[1]
+    whole = plan(write_recipe()).stages[1]
+    cut = plan(write_recipe(data={"max_length": 38})).stages[1]
     assert whole.cut == 0
     assert cut.cut is not None and cut.cut > 0
     assert cut.longest == whole.longest
@@ -107,13 +112,13 @@ def test_the_longest_record_is_told_as_it_was_before_the_cut(write_recipe: Write
 
 def test_a_deadline_bounds_the_time(write_recipe: WriteRecipe) -> None:
     stages = [{"kind": "cpt", "epochs": 50, "limits": {"minutes": 0.001}, **STAGE}]
-    (stage,) = plan(load_recipe(write_recipe(stages=stages))).stages
+    (stage,) = plan(write_recipe(stages=stages)).stages
     assert stage.seconds == pytest.approx(0.06)
 
 
 def test_without_the_hub_a_plan_goes_as_far_as_it_can(write_recipe: WriteRecipe) -> None:
-    here = plan(load_recipe(write_recipe()))
-    away = plan(load_recipe(write_recipe(model={"path": "owner/model"})))
+    here = plan(write_recipe())
+    away = plan(write_recipe(model={"path": "owner/model"}))
     assert [stage.steps for stage in away.stages] == [stage.steps for stage in here.stages]
     assert (away.download, away.parameters, away.memory, away.seconds) == (None,) * 4
     assert away.disks[0].parts["data"] == here.disks[0].parts["data"]
@@ -122,7 +127,7 @@ def test_without_the_hub_a_plan_goes_as_far_as_it_can(write_recipe: WriteRecipe)
 
 
 def test_an_adapter_that_fits_nowhere_is_told_by_the_plan(write_recipe: WriteRecipe) -> None:
-    recipe = load_recipe(write_recipe(adapter={"rank": 2, "targets": ["gate"]}))
+    recipe = write_recipe(adapter={"rank": 2, "targets": ["gate"]})
     with pytest.raises(AdapterError, match="target 'gate' matches no linear module"):
         plan(recipe)
 
@@ -157,7 +162,7 @@ def test_the_peak_is_that_of_the_greediest_moment() -> None:
     assert NEED.peak == 100 + 1000 + 30 + 7 * 10 + 700
     assert sum(NEED.parts.values()) == NEED.peak
     examined = replace(NEED, exam=5000)
-    assert memory(examined, None, []).during == "the exam"
+    assert memory(examined, examined, None, []).during == "the exam"
     assert examined.peak == 100 + 1000 + 2 * 10 + 5000
 
 
@@ -168,8 +173,8 @@ def test_only_changes_that_fit_are_offered_and_the_smallest_of_each() -> None:
         ("batch_size: 2", replace(NEED, steps={"cpt": 62, "sft": 88})),
         ("model.quantization: nf4", replace(NEED, weights=900)),
     ]
-    assert memory(NEED, 1900, changes).options == []
-    tight = memory(NEED, 1500, changes)
+    assert memory(NEED, NEED, 1900, changes).options == []
+    tight = memory(NEED, NEED, 1500, changes)
     assert not tight.fits
     assert [option.split(" (")[0] for option in tight.options] == ["batch_size: 4"]
 
@@ -177,9 +182,11 @@ def test_only_changes_that_fit_are_offered_and_the_smallest_of_each() -> None:
 def test_a_refusal_says_what_is_needed_what_is_there_and_what_would_fit(
     write_recipe: WriteRecipe,
 ) -> None:
-    made = plan(load_recipe(write_recipe()))
+    made = plan(write_recipe())
     assert made.memory is not None
-    small = replace(made.memory, peak=9 * 10**9, available=4 * 10**9, during="training sft")
+    small = replace(
+        made.memory, peak=9 * 10**9, least=9 * 10**9, available=4 * 10**9, during="training sft"
+    )
     fitting = replace(small, options=["model.quantization: nf4 (about 3.1 GB)"])
     with pytest.raises(RunError, match=r"about 9\.0 GB of memory \(training sft\); 4\.0 GB are"):
         replace(made, memory=small).check()

@@ -21,10 +21,10 @@ def plan(target: Annotated[str, typer.Argument(help=TARGET_HELP)]) -> None:
     """
     from rich.console import Console
 
-    from lorecraft.runs.directory import resolve
-    from lorecraft.runs.plan import plan as planned
+    from lorecraft.cli.progress import TerminalProgress
+    from lorecraft.runs import pipeline
 
-    found = planned(resolve(locate(target))[0])
+    found = pipeline.plan(locate(target), progress=TerminalProgress())
     console = Console()
     console.print(_work(found))
     console.print(_room(found))

@@ -84,7 +84,8 @@ class Outline:
         adapter: bytes of the attached adapter.
         training: bytes more while it is trained (gradient and moments).
         shared: whether the engine computes in the memory of the process, beside all else.
-        available: bytes of memory that could still be taken now; None where that is not known.
+        available: bytes of memory that could be had, with all that the process holds already where
+            it is shared; None where that is not known.
     """
 
     device: str

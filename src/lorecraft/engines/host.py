@@ -17,14 +17,16 @@ _CONTAINER = (
 
 
 def available() -> int | None:
-    """Bytes that could be taken now without swapping; None where that is not known."""
+    """Bytes that this process could hold without swapping: what it has, and what is free; None
+    where that is not known."""
     free = [_left(Path(limit), Path(used)) for limit, used in _CONTAINER]
     try:
         fields = Path("/proc/meminfo").read_text("ascii").split()
         free.append(1024 * int(fields[fields.index("MemAvailable:") + 1]))
     except (OSError, ValueError):
         free.append(_physical())
-    return min((number for number in free if number is not None), default=None)
+    known = [number for number in free if number is not None]
+    return resident() + min(known) if known else None
 
 
 def resident() -> int:

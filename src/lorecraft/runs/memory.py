@@ -23,25 +23,31 @@ SHORTEST = 16
 class Memory:
     """Bytes at a run's peak, ``during`` which moment, and what they are made of.
 
-    ``available`` is what the device, or for an engine that computes in the process's own memory
-    this process, could have; None where that is not known. ``options`` are changes to the recipe
-    that would fit, each alone.
+    Attributes:
+        least: the peak when batches are computed in the smallest pieces, which a run resorts to
+            where memory that does not suffice is told, and does not end the process.
+        available: what the device, or for an engine that computes in the process's own memory this
+            process, could have; None where that is not known.
+        options: changes to the recipe that would fit, each alone.
     """
 
     peak: int
     during: str
     parts: dict[str, int]
     available: int | None
+    least: int
     options: list[str]
 
     @property
     def text(self) -> str:
         there = f" of {gigabytes(self.available)}" if self.available is not None else ""
-        return f"memory {gigabytes(self.peak)}{there} at peak ({self.during})"
+        tight = self.available is not None and self.least <= self.available < self.peak
+        pieces = ", in pieces where that does not suffice" if tight else ""
+        return f"memory {gigabytes(self.peak)}{there} at peak ({self.during}){pieces}"
 
     @property
     def fits(self) -> bool:
-        return self.available is None or self.peak <= self.available
+        return self.available is None or self.least <= self.available
 
 
 @dataclass(frozen=True)
@@ -113,10 +119,12 @@ class Need:
         return parts | {"work": self.peak - sum(parts.values())}
 
 
-def memory(need: Need, available: int | None, changes: Iterable[tuple[str, Need]]) -> Memory:
+def memory(
+    need: Need, least: Need, available: int | None, changes: Iterable[tuple[str, Need]]
+) -> Memory:
     """``changes``: what could be written in the recipe, and what would be needed then."""
     during = max(need.moments, key=lambda moment: need.moments[moment])
-    found = Memory(need.peak, during, need.parts, available, [])
+    found = Memory(need.peak, during, need.parts, available, least.peak, [])
     if found.fits or available is None:
         return found
     options: dict[str, str] = {}
@@ -124,6 +132,12 @@ def memory(need: Need, available: int | None, changes: Iterable[tuple[str, Need]
         if changed.peak <= available:
             options.setdefault(text.split(":")[0], f"{text} (about {gigabytes(changed.peak)})")
     return replace(found, options=list(options.values()))
+
+
+def in_pieces(need: Need, stages: Sequence[StageLoad], questions: int) -> Need:
+    """What is needed when every example, and every one of so many questions, is taken alone."""
+    alone = {stage.name: 1 / stage.section.batch_size for stage in stages}
+    return replace(_with_work(need, alone), exam=need.exam // questions)
 
 
 def changes(
@@ -136,7 +150,7 @@ def changes(
             f"batch_size: {largest // part}, with accumulate: {part}",
             _with_work(need, dict.fromkeys(need.steps, 1 / part)),
         )
-    longest = max((max(stage.lengths) for stage in stages), default=0)
+    longest = max((int(stage.train.lengths.max()) for stage in stages), default=0)
     for part in _halves(longest // SHORTEST):
         yield (
             f"data.max_length: {longest // part}",
@@ -170,8 +184,8 @@ def _halves(most: int) -> Iterator[int]:
 
 def _share(stage: StageLoad, length: int) -> float:
     """How much of the largest micro-batch is left when records are cut at ``length``."""
-    lengths = [len(example.tokens) for example in stage.largest]
-    return sum(min(length, one) for one in lengths) / sum(lengths)
+    lengths = stage.train.lengths[stage.largest]
+    return float(lengths.clip(max=length).sum() / lengths.sum())
 
 
 def _with_work(need: Need, share: Mapping[str, float]) -> Need:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from collections.abc import Mapping, Sequence
@@ -10,28 +9,24 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lorecraft.engines import create, host
-from lorecraft.errors import RunError
+from lorecraft.engines import host
+from lorecraft.errors import OutOfMemory, RunError
+from lorecraft.evaluation.exam import check_room
 from lorecraft.evaluation.questions import Question
-from lorecraft.models.find import Preview, Unreachable, cache_folder, preview
-from lorecraft.models.inspect import inspect
-from lorecraft.models.tokenizer import load_tokenizer
+from lorecraft.models.find import cache_folder
 from lorecraft.recipe import Recipe
-from lorecraft.runs import prepare as preparing
-from lorecraft.runs.directory import RunDirectory
 from lorecraft.runs.exam import GENERAL_LENGTH, general_texts
-from lorecraft.runs.memory import SAVED, Memory, Need, changes, gigabytes, memory
+from lorecraft.runs.memory import SAVED, Memory, Need, changes, gigabytes, in_pieces, memory
 from lorecraft.runs.prepare import Prepared
 from lorecraft.runs.rehearsal import Figures, rehearse
-from lorecraft.runs.workbench import adapter_spec
+from lorecraft.runs.stage import StageExamples
+from lorecraft.runs.workbench import Blueprint
 from lorecraft.runs.workload import ExamLoad, StageLoad, exam_load, stage_load
 from lorecraft.training.checkpoints import KEPT
 from lorecraft.training.loop import total_steps
 
 ANSWER_BYTES, STEP_BYTES = 700, 300
 """What an answer takes in the run's folder, with its part of the report; and a step, in the log."""
-FAR = 2**31
-"""A context that is not known is as long as anything."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +126,7 @@ class Plan:
         if memory is not None and not memory.fits:
             options = memory.options or ["a smaller model, or a machine with more memory"]
             raise RunError(
-                f"{self.model} would need about {gigabytes(memory.peak)} of memory "
+                f"{self.model} would need about {gigabytes(memory.least)} of memory "
                 f"({memory.during}); {gigabytes(memory.available or 0)} are there",
                 "a run that fits: " + "; or ".join(options),
                 "change the recipe, then `lorecraft plan` shows what it takes",
@@ -146,76 +141,87 @@ class Plan:
                 )
 
 
-def plan(recipe: Recipe, prepared: Prepared | None = None) -> Plan:
-    """Plan a run; no weights are loaded, and of a model on the hub only the small files.
-
-    Raises what the run itself would raise for a model, an adapter or data that cannot be used.
-    """
-    directory = RunDirectory(recipe.output / recipe.name)
-    names = list(directory.stages(recipe))
-    prepared = prepared or preparing.prepare(recipe, names)
-    try:
-        found = preview(recipe.model.path, recipe.model.revision)
-    except Unreachable:
-        return _without_model(recipe, names, prepared, directory.folder)
-    return _with_model(recipe, names, prepared, directory.folder, found)
-
-
-def _without_model(recipe: Recipe, names: list[str], prepared: Prepared, folder: Path) -> Plan:
-    sections = zip(names, recipe.stages, prepared.stages.values(), strict=True)
-    stages = [
-        StagePlan(name, len(data.train), len(data.valid), total_steps(len(data.train), section))
-        for name, section, data in sections
-    ]
-    exam = ExamPlan(len(prepared.questions), 1 + len(names))
-    disks = [_run_disk(folder, prepared, stages, exam, trained=0)]
-    return Plan(recipe.model.path, stages, exam, disks, download=None)
-
-
-def _with_model(
-    recipe: Recipe, names: list[str], prepared: Prepared, folder: Path, found: Preview
+def plan(
+    recipe: Recipe,
+    blueprint: Blueprint,
+    prepared: Prepared,
+    examples: Mapping[str, StageExamples],
+    folder: Path,
+    unwritten: Mapping[str, int],
 ) -> Plan:
-    model, spec = recipe.model, adapter_spec(recipe)
-    engine = create(recipe.engine)
-    outline = engine.outline(found.folder, spec, model.dtype, model.quantization)
-    tokenizer = load_tokenizer(found.folder)
-    context = inspect(found.folder).context or FAR
-    length = min(recipe.data.max_length, context)
+    """Plan the run that will be in ``folder``; no weights are loaded.
+
+    Args:
+        examples: stage -> its records as tokens.
+        unwritten: what -> bytes, of what is not in ``folder`` yet.
+
+    Raises DataError when the model's context has no room for a question and its answer.
+    """
+    outline, tokenizer, context = blueprint.outline, blueprint.tokenizer, blueprint.context
+    check_room(prepared.questions, tokenizer, recipe.exam.max_new_tokens, context)
     loads = [
-        stage_load(name, section, prepared.stages[name], tokenizer, length, recipe.seed)
-        for name, section in zip(names, recipe.stages, strict=True)
+        stage_load(name, section, found.train, found.valid, recipe.seed)
+        for (name, found), section in zip(examples.items(), recipe.stages, strict=True)
     ]
-    general = general_texts(tokenizer, min(GENERAL_LENGTH, context))
-    asked = exam_load(prepared.questions, recipe.exam, tokenizer, general)
+    general = general_texts(tokenizer, blueprint.longest(GENERAL_LENGTH))
+    read = sum(len(example.tokens) for example in general) + _own_tokens(prepared, loads)
+    asked = exam_load(prepared.questions, recipe.exam, tokenizer, read)
     process = host.resident() if outline.shared else 0
-    available = None if outline.available is None else outline.available + process
     figures: Figures = {}
-    if available is None or process + outline.weights < available:
-        figures = rehearse(recipe.engine, found.folder, model.dtype, spec, outline, loads, asked)
-    need = Need.of(outline, process, figures, names)
-    stages = [_stage_plan(load, figures) for load in loads]
+    if outline.available is None or process + outline.weights < outline.available:
+        try:
+            figures = rehearse(recipe, blueprint.folder, outline, loads, asked)
+        except OutOfMemory:  # the run computes in pieces then, where it lives on
+            if outline.shared:
+                raise
+    need = Need.of(outline, process, figures, list(examples))
+    least = need if outline.shared else in_pieces(need, loads, recipe.exam.batch_size)
     exam = _exam_plan(prepared.questions, asked, loads, figures)
-    disks = [_run_disk(folder, prepared, stages, exam, outline.trained)]
-    if found.download:
-        disks = _with_downloads(disks[0], found.download)
+    stages = _in_time([_stage_plan(load, figures) for load in loads], exam, recipe.limits.hours)
+    run = _run_disk(folder, unwritten, stages, exam, outline.trained)
+    quantization = recipe.model.quantization
     return Plan(
-        model.path,
+        recipe.model.path,
         stages,
         exam,
-        disks,
-        download=dict(found.download),
+        _with_downloads(run, blueprint.download) if blueprint.download else [run],
+        download=dict(blueprint.download),
         device=outline.device,
-        dtype=outline.dtype if model.quantization == "none" else model.quantization,
+        dtype=outline.dtype if quantization == "none" else quantization,
         parameters=outline.parameters,
         trained=outline.trained,
-        memory=memory(need, available, changes(need, outline, loads)),
+        memory=memory(need, least, outline.available, changes(need, outline, loads)),
     )
+
+
+def plan_without_model(
+    recipe: Recipe, prepared: Prepared, folder: Path, unwritten: Mapping[str, int]
+) -> Plan:
+    """As far as a plan goes when the hub is out of reach."""
+    stages = [
+        StagePlan(name, len(data.train), len(data.valid), total_steps(len(data.train), section))
+        for (name, data), section in zip(prepared.stages.items(), recipe.stages, strict=True)
+    ]
+    exam = ExamPlan(len(prepared.questions), 1 + len(stages))
+    run = _run_disk(folder, unwritten, stages, exam, trained=0)
+    return Plan(recipe.model.path, stages, exam, [run], download=None)
+
+
+def _own_tokens(prepared: Prepared, loads: Sequence[StageLoad]) -> int:
+    """Tokens of the user's own validation records, each once."""
+    own = {
+        record.id: int(length)
+        for load in loads
+        for record, length in zip(prepared.stages[load.name].valid, load.valid.lengths, strict=True)
+        if record.origin == "source"
+    }
+    return sum(own.values())
 
 
 def _stage_plan(load: StageLoad, figures: Figures) -> StagePlan:
     seconds = None
     if figures:
-        validated = load.validations * sum(len(example.tokens) for example in load.valid)
+        validated = load.validations * int(load.valid.lengths.sum())
         seconds = load.tokens * figures[f"{load.name} step"]
         seconds += validated * figures[f"{load.name} score"]
         seconds = min(seconds, 60 * (load.section.limits.minutes or math.inf))
@@ -223,12 +229,21 @@ def _stage_plan(load: StageLoad, figures: Figures) -> StagePlan:
         load.name,
         len(load.train),
         len(load.valid),
-        len(load.steps),
+        load.steps,
         load.tokens,
-        load.longest,
-        load.cut,
+        load.train.longest,
+        load.train.cut,
         seconds,
     )
+
+
+def _in_time(stages: list[StagePlan], exam: ExamPlan, hours: float | None) -> list[StagePlan]:
+    """The stages in what the run's hours leave them: the run sets twice the exam's time aside."""
+    seconds = sum(stage.seconds or 0.0 for stage in stages)
+    if hours is None or exam.seconds is None or not seconds:
+        return stages
+    share = min(1.0, max(0.0, 3600 * hours - 2 * exam.seconds) / seconds)
+    return [replace(stage, seconds=share * (stage.seconds or 0.0)) for stage in stages]
 
 
 def _exam_plan(
@@ -237,10 +252,8 @@ def _exam_plan(
     models = 1 + len(loads)
     seconds = None
     if figures:
-        own = {e.record: len(e.tokens) for load in loads for e in load.valid}
-        read = sum(own.values()) + sum(len(example.tokens) for example in asked.general)
         score = max(figures[f"{load.name} score"] for load in loads)
-        seconds = len(asked.groups) * figures.get("exam group", 0.0) + models * read * score
+        seconds = len(asked.groups) * figures.get("exam group", 0.0) + models * asked.read * score
     return ExamPlan(len(questions), models, seconds)
 
 
@@ -253,15 +266,17 @@ def duration(seconds: float) -> str:
 
 
 def _run_disk(
-    folder: Path, prepared: Prepared, stages: Sequence[StagePlan], exam: ExamPlan, trained: int
+    folder: Path,
+    unwritten: Mapping[str, int],
+    stages: Sequence[StagePlan],
+    exam: ExamPlan,
+    trained: int,
 ) -> Disk:
     """The run's folder at its fullest: two checkpoints, and a third being written."""
     adapter = 4 * trained
-    records = [r for data in prepared.stages.values() for r in (*data.train, *data.valid)]
-    lines = [*(r.to_json() for r in records), *(q.to_json() for q in prepared.questions)]
     steps = sum(stage.steps for stage in stages)
     parts = {
-        "data": sum(len(json.dumps(line, ensure_ascii=False).encode()) + 1 for line in lines),
+        **unwritten,
         "adapters": (len(stages) + 1) * adapter,
         "checkpoints": (KEPT + 1) * SAVED * adapter,
         "answers, log and report": exam.questions * exam.models * ANSWER_BYTES + steps * STEP_BYTES,

@@ -18,15 +18,17 @@ from lorecraft.adapters.spec import AdapterSpec
 from lorecraft.data.batches import Example, pack
 from lorecraft.engines import create
 from lorecraft.engines.base import BASE, Engine, Outline, Request
+from lorecraft.recipe import Recipe
+from lorecraft.runs.workbench import adapter_spec
 from lorecraft.runs.workload import Asked, ExamLoad, StageLoad
 
 FEW, MORE = 2, 6
 """Blocks of the two sketches from whose difference a block's share is known."""
 WHOLE = 8
 """A model of so many blocks is tried as it is."""
-SECONDS = 2.0
+SECONDS = 0.3
 """How long each kind of work is tried, in"""
-SAMPLE, GROUPS = 12, 2
+SAMPLE, GROUPS = 12, 1
 """so many batches, or groups of questions, at most."""
 MICRO = 2
 """Of a step that accumulates more micro-batches, so many are tried."""
@@ -36,26 +38,21 @@ Item = TypeVar("Item")
 
 
 def rehearse(
-    engine: str,
-    model: Path,
-    dtype: str,
-    spec: AdapterSpec,
-    outline: Outline,
-    stages: Sequence[StageLoad],
-    exam: ExamLoad,
+    recipe: Recipe, model: Path, outline: Outline, stages: Sequence[StageLoad], exam: ExamLoad
 ) -> Figures:
     """Seconds and bytes, for the whole model: of each stage ``<name> step`` and ``<name> score``,
     seconds a token, ``<name> step bytes`` and ``<name> score bytes`` at most; ``exam group`` and
     ``exam bytes``."""
 
     def tried(blocks: int, adapter: AdapterSpec) -> Figures:
-        sketch = create(engine)
-        sketch.sketch(model, dtype, blocks)
+        sketch = create(recipe.engine)
+        sketch.sketch(model, recipe.model.dtype, blocks)
         figures = _try(sketch, adapter, stages, exam)
         del sketch
         gc.collect()  # hooks and modules hold each other
         return figures
 
+    spec = adapter_spec(recipe)
     if outline.blocks <= WHOLE:
         return tried(outline.blocks, spec)
     # A target may be the path of one module, in a block that the sketch has not.
@@ -94,13 +91,16 @@ def _try(engine: Engine, spec: AdapterSpec, stages: Sequence[StageLoad], exam: E
         engine.score(pack(batch, slot))
 
     for stage in stages:
-        valid = _spread(stage.valid_batches, SAMPLE) or [stage.largest]
+        largest = [stage.train[index] for index in stage.largest]
+        size = stage.section.batch_size
+        starts = _spread(range(0, len(stage.valid), size), SAMPLE)
+        valid = [stage.valid[start : start + size] for start in starts] or [largest]
         steps = [
             [[stage.train[index] for index in batch] for batch in step[:MICRO]]
-            for step in _spread(stage.steps, SAMPLE)
+            for step in _spread(stage.epoch, SAMPLE)
         ]
         with engine.watched() as watch:
-            step([stage.largest])
+            step([largest])
         figures[f"{stage.name} step bytes"] = watch.bytes
         with engine.watched() as watch:
             score(max(valid, key=_tokens))

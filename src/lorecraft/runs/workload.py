@@ -1,75 +1,73 @@
-"""How much a run has to do: its records as tokens, its steps, its questions."""
+"""How much a run has to do: its steps, its tokens, its questions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import islice
 
-from lorecraft.data.batches import Example
-from lorecraft.data.encode import Tokenizer, encode_records
+from lorecraft.data.cache import Examples
+from lorecraft.data.encode import Tokenizer
 from lorecraft.evaluation.exam import prompt_tokens
 from lorecraft.evaluation.questions import Question
 from lorecraft.recipe import ExamSection, StageSection
-from lorecraft.runs.prepare import StageData
-from lorecraft.training.loop import step_batches, total_steps
+from lorecraft.training.loop import step_batches, steps_per_epoch, total_steps
+
+Step = list[list[int]]
+"""Its micro-batches: indices of examples."""
 
 
 @dataclass(frozen=True)
 class StageLoad:
-    """A stage's examples; the longest record has ``longest`` tokens, and ``cut`` are cut."""
+    """A stage's examples, and what it does with them at most.
+
+    Attributes:
+        steps, tokens: of the whole stage, prompts included.
+        epoch: the steps of its first epoch.
+    """
 
     name: str
     section: StageSection
-    seed: int
-    train: list[Example]
-    valid: list[Example]
-    longest: int
-    cut: int
-
-    @cached_property
-    def lengths(self) -> list[int]:
-        return [len(example.tokens) for example in self.train]
-
-    @cached_property
-    def steps(self) -> list[list[list[int]]]:
-        """The micro-batches of every step, up to the stage's limits of steps and tokens."""
-        limit, seen, steps = self.section.limits.tokens, 0, []
-        total = total_steps(len(self.train), self.section)
-        for step in islice(step_batches(self.lengths, self.section, self.seed), total):
-            steps.append(step)
-            seen += self._tokens(step)
-            if limit is not None and seen >= limit:
-                break
-        return steps
-
-    @cached_property
-    def tokens(self) -> int:
-        """Of all steps, prompts included."""
-        return sum(map(self._tokens, self.steps))
+    train: Examples
+    valid: Examples
+    steps: int
+    tokens: int
+    epoch: list[Step]
 
     @property
     def validations(self) -> int:
         """Before the first step, each so many steps, and after the last."""
         if not self.valid:
             return 0
-        whole, rest = divmod(len(self.steps), self.section.validate_every)
+        whole, rest = divmod(self.steps, self.section.validate_every)
         return 1 + whole + bool(rest)
 
-    @cached_property
-    def largest(self) -> list[Example]:
-        """The micro-batch of the most tokens."""
-        batches = (batch for step in self.steps for batch in step)
-        return [self.train[i] for i in max(batches, key=lambda batch: self._tokens([batch]))]
-
     @property
-    def valid_batches(self) -> list[list[Example]]:
-        size = self.section.batch_size
-        return [self.valid[first : first + size] for first in range(0, len(self.valid), size)]
+    def largest(self) -> list[int]:
+        """The micro-batch of the most tokens."""
+        lengths = self.train.lengths
+        return max(
+            (batch for step in self.epoch for batch in step), key=lambda batch: lengths[batch].sum()
+        )
 
-    def _tokens(self, step: list[list[int]]) -> int:
-        return sum(self.lengths[index] for batch in step for index in batch)
+
+def stage_load(
+    name: str, section: StageSection, train: Examples, valid: Examples, seed: int
+) -> StageLoad:
+    """Whole epochs are counted by their sum; the one in which a limit is met, step by step."""
+    lengths = train.lengths.tolist()
+    total, an_epoch = total_steps(len(train), section), steps_per_epoch(len(train), section)
+    limit = section.limits.tokens
+    whole = total // an_epoch
+    if limit is not None:
+        whole = min(whole, limit // sum(lengths))
+    steps, tokens = whole * an_epoch, whole * sum(lengths)
+    for step in islice(step_batches(lengths, section, seed, steps), total - steps):
+        if limit is not None and tokens >= limit:
+            break
+        steps, tokens = steps + 1, tokens + sum(lengths[i] for batch in step for i in batch)
+    epoch = list(islice(step_batches(lengths, section, seed), min(steps, an_epoch)))
+    return StageLoad(name, section, train, valid, steps, tokens, epoch)
 
 
 @dataclass(frozen=True)
@@ -85,37 +83,18 @@ class Asked:
 class ExamLoad:
     """The questions in the groups in which they are asked, of every model; the longest last.
 
-    ``general`` are the texts that every model reads, for its perplexity.
+    Attributes:
+        limit: tokens of an answer at most.
+        read: tokens of the texts that every model reads.
     """
 
     groups: list[list[Asked]]
-    general: list[Example]
     limit: int
-
-
-def stage_load(
-    name: str,
-    section: StageSection,
-    data: StageData,
-    tokenizer: Tokenizer,
-    length: int,
-    seed: int,
-) -> StageLoad:
-    """Raises DataError for records that cannot be trained, all of them at once."""
-    train, cut = encode_records(data.train, tokenizer, length)
-    valid, _ = encode_records(data.valid, tokenizer, length)
-    longest = max(len(example.tokens) for example in train)
-    if cut:
-        whole, _ = encode_records(data.train, tokenizer, 2**31)
-        longest = max(len(example.tokens) for example in whole)
-    return StageLoad(name, section, seed, train, valid, longest, cut)
+    read: int
 
 
 def exam_load(
-    questions: Sequence[Question],
-    settings: ExamSection,
-    tokenizer: Tokenizer,
-    general: list[Example],
+    questions: Sequence[Question], settings: ExamSection, tokenizer: Tokenizer, read: int
 ) -> ExamLoad:
     """An answer is expected to be as long as the right one; only a base model that continues a
     statement goes on until it is stopped."""
@@ -128,4 +107,4 @@ def exam_load(
     ordered = sorted(asked.values(), key=lambda one: (len(one.prompt), one.prompt))
     size = settings.batch_size
     groups = [ordered[first : first + size] for first in range(0, len(ordered), size)]
-    return ExamLoad(groups, general, settings.max_new_tokens)
+    return ExamLoad(groups, settings.max_new_tokens, read)

@@ -73,8 +73,13 @@ class StageResult:
 
 def total_steps(examples: int, stage: StageSection) -> int:
     """Optimiser steps of a stage with so many training examples."""
-    steps = stage.epochs * _steps_per_epoch(examples, stage)
+    steps = stage.epochs * steps_per_epoch(examples, stage)
     return min(steps, stage.limits.steps or steps)
+
+
+def steps_per_epoch(examples: int, stage: StageSection) -> int:
+    """Optimiser steps that see each of so many training examples once."""
+    return math.ceil(math.ceil(examples / stage.batch_size) / stage.accumulate)
 
 
 def step_batches(
@@ -82,7 +87,7 @@ def step_batches(
 ) -> Iterator[list[list[int]]]:
     """The micro-batches of each optimiser step from ``step`` on, without end: indices of examples,
     whose lengths are given."""
-    per_epoch = _steps_per_epoch(len(lengths), stage)
+    per_epoch = steps_per_epoch(len(lengths), stage)
     epoch, position = divmod(step, per_epoch)
     while True:
         batches = epoch_batches(lengths, stage.batch_size, seed, epoch)
@@ -429,10 +434,6 @@ def _pieces(indices: list[int], count: int) -> list[list[int]]:
     """``indices`` in at most so many parts of like size."""
     size = math.ceil(len(indices) / count)
     return [indices[start : start + size] for start in range(0, len(indices), size)]
-
-
-def _steps_per_epoch(examples: int, stage: StageSection) -> int:
-    return math.ceil(math.ceil(examples / stage.batch_size) / stage.accumulate)
 
 
 def _named(arrays: Arrays, prefix: str) -> Arrays:

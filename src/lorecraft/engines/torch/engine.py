@@ -46,6 +46,8 @@ class TorchEngine:
         self, model: Path, spec: AdapterSpec, dtype: str = "auto", quantization: str = "none"
     ) -> Outline:
         chosen = loading.choose_dtype(dtype, self.device)
+        if quantization != "none":
+            loading.quantized(quantization, chosen)
         network = sketch.skeleton(model, chosen)
         blocks, linears = linears_of(network)
         adapted = lora.choose(spec, linears, blocks)

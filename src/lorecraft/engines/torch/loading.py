@@ -51,7 +51,7 @@ def load(model: Path, device: str, dtype: torch.dtype, quantization: str) -> Pre
     disable_progress_bar()
     settings: dict[str, Any] = {}
     if quantization != "none":
-        settings["quantization_config"] = _quantization(quantization, dtype)
+        settings["quantization_config"] = quantized(quantization, dtype)
         settings["device_map"] = {"": device}
     with reading(model):
         network, info = AutoModelForCausalLM.from_pretrained(
@@ -111,7 +111,8 @@ def _first_line(problem: Exception) -> str:
     return (str(problem).strip() or type(problem).__name__).splitlines()[0]
 
 
-def _quantization(name: str, dtype: torch.dtype) -> Any:
+def quantized(name: str, dtype: torch.dtype) -> Any:
+    """Transformers' settings for a quantization. Raises EngineError when it is not available."""
     if name not in ("int8", "nf4"):
         raise EngineError(f"quantization {name!r}", expected="none, int8 or nf4")
     missing = [m for m in ("bitsandbytes", "accelerate") if importlib.util.find_spec(m) is None]

@@ -16,7 +16,7 @@ from lorecraft.data.batches import Example, pack
 from lorecraft.engines import create
 from lorecraft.engines.base import BASE, Engine, Request
 from lorecraft.engines.torch.allocation import watched
-from lorecraft.errors import EngineError
+from lorecraft.errors import EngineError, ModelError
 from lorecraft.models.find import find
 
 SMALL = {
@@ -103,6 +103,23 @@ def test_a_sketch_does_all_that_the_model_does(models: dict[str, Path], name: st
     requests = [Request([5, 6, 7], adapter, 4) for adapter in (BASE, slot)]
     assert len(list(engine.generate(requests))) == 8
     assert len(engine.adapter(slot)) == 3 * 7 * 2
+
+
+def test_a_sketch_leaves_torch_s_random_numbers_alone(models: dict[str, Path]) -> None:
+    before = torch.random.get_rng_state()
+    engine, slot = sketched(models["llama"], blocks=2)
+    engine.accumulate(pack(examples(), slot))
+    engine.update(0.0)
+    list(engine.generate([Request([5, 6, 7], slot, 4)]))
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_configuration_that_transformers_does_not_know_is_told_by_the_outline(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "abacus"}')
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        create("torch").outline(tmp_path, AdapterSpec())
 
 
 def test_memory_grows_by_the_same_for_each_block(models: dict[str, Path]) -> None:

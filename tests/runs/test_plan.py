@@ -11,13 +11,17 @@ from typing import Any
 
 import pytest
 
-from lorecraft.errors import AdapterError, RunError
+from lorecraft.errors import AdapterError, DataError, RunError
 from lorecraft.models.find import find
+from lorecraft.models.tokenizer import load_tokenizer
+from lorecraft.recipe import load_recipe
 from lorecraft.runs import pipeline
 from lorecraft.runs.directory import RunDirectory
+from lorecraft.runs.files import tree_hash
 from lorecraft.runs.memory import Need, memory
 from lorecraft.runs.plan import Disk, Plan
 from lorecraft.runs.progress import Silent
+from lorecraft.runs.workload import exam_load
 
 WriteRecipe = Callable[..., Path]
 
@@ -114,6 +118,66 @@ def test_a_deadline_bounds_the_time(write_recipe: WriteRecipe) -> None:
     stages = [{"kind": "cpt", "epochs": 50, "limits": {"minutes": 0.001}, **STAGE}]
     (stage,) = plan(write_recipe(stages=stages)).stages
     assert stage.seconds == pytest.approx(0.06)
+
+
+def test_the_hours_of_a_run_bound_its_stages(write_recipe: WriteRecipe) -> None:
+    stages = [{"kind": kind, "epochs": 5000, **STAGE} for kind in ("cpt", "sft")]
+    free = plan(write_recipe(stages=stages))
+    bound = plan(write_recipe(stages=stages, limits={"hours": 0.01}))
+    assert free.seconds is not None and free.seconds > 36
+    assert bound.seconds is not None and bound.seconds <= 36
+
+
+def test_a_question_that_the_context_has_no_room_for_is_told_by_the_plan(
+    write_recipe: WriteRecipe,
+) -> None:
+    with pytest.raises(DataError, match=r"question .* tokens, and its answer may have 5000"):
+        plan(write_recipe(exam={"max_new_tokens": 5000}))
+
+
+def test_an_exam_without_questions_takes_no_time(write_recipe: WriteRecipe) -> None:
+    asked = exam_load([], load_recipe(write_recipe()).exam, load_tokenizer(find("pocket")), 0)
+    assert asked.groups == []
+
+
+def test_an_adapter_to_start_from_that_is_not_there_is_told_by_the_plan(
+    write_recipe: WriteRecipe,
+) -> None:
+    with pytest.raises(RunError, match="no adapter 'nobody/sft'"):
+        plan(write_recipe(adapter={"rank": 2, "start": "nobody/sft"}))
+
+
+def test_what_is_tried_small_is_planned_small(write_recipe: WriteRecipe) -> None:
+    recipe = write_recipe()
+    folder = pipeline.run(recipe, small=True, progress=Silent()).folder
+    kept = json.loads((folder / "plan.json").read_text())
+    assert [(stage["records"], stage["steps"]) for stage in kept["stages"]] == [(10, 3)] * 2
+
+
+def test_a_plan_changes_nothing_in_what_is_trained(write_recipe: WriteRecipe) -> None:
+    recipe = write_recipe()
+    adapters = []
+    for _ in range(2):  # the second time without a plan, which is there
+        folder = pipeline.run(recipe, progress=Silent()).folder
+        adapters.append(tree_hash(folder / "stages" / "02-sft" / "adapter"))
+        shutil.rmtree(folder / "stages")
+    assert adapters[0] == adapters[1]
+
+
+def test_a_full_disk_is_told_before_anything_starts(
+    write_recipe: WriteRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lorecraft.runs.plan._free", lambda folder: 1000)
+    with pytest.raises(RunError, match=r"would need .* 0 MB are free"):
+        pipeline.run(write_recipe(), progress=Silent())
+    assert not (tmp_path / "runs" / "lights").exists()
+
+
+def test_a_graphics_card_that_is_short_of_memory_takes_batches_in_pieces() -> None:
+    smaller = replace(NEED, steps={"cpt": 30, "sft": 40}, exam=2)
+    found = memory(NEED, smaller, 1500, [])
+    assert found.fits and "in pieces" in found.text
+    assert not memory(NEED, smaller, 1200, []).fits
 
 
 def test_without_the_hub_a_plan_goes_as_far_as_it_can(write_recipe: WriteRecipe) -> None:

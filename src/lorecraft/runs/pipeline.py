@@ -156,6 +156,7 @@ def _undo(recipe: Recipe, directory: RunDirectory, parts: Sequence[str]) -> None
     """Forget that these are finished, once and for all: what is killed then goes on as ever."""
     (directory.exam / "exam.json").unlink(missing_ok=True)
     if "prepare" in parts:
+        (directory.folder / "plan.json").unlink(missing_ok=True)
         (directory.data / "prepared.json").unlink(missing_ok=True)
     for name, folder in directory.stages(recipe).items():
         if name in parts:

@@ -26,10 +26,10 @@ FEW, MORE = 2, 6
 """Blocks of the two sketches from whose difference a block's share is known."""
 WHOLE = 8
 """A model of so many blocks is tried as it is."""
-SECONDS = 0.3
-"""How long each kind of work is tried, in"""
-SAMPLE, GROUPS = 12, 1
-"""so many batches, or groups of questions, at most."""
+STEPS, SCORES, EXAM = 0.5, 0.15, 0.5
+"""Seconds that training, validating and answering are tried for; what is begun is ended."""
+SAMPLE = 12
+"""Batches that are tried, at most."""
 MICRO = 2
 """Of a step that accumulates more micro-batches, so many are tried."""
 
@@ -106,8 +106,8 @@ def _try(engine: Engine, spec: AdapterSpec, stages: Sequence[StageLoad], exam: E
             score(max(valid, key=_tokens))
         figures[f"{stage.name} score bytes"] = watch.bytes
         sizes = [sum(map(_tokens, batches)) for batches in steps]
-        figures[f"{stage.name} step"] = _seconds(step, steps, sizes)
-        figures[f"{stage.name} score"] = _seconds(score, valid, [*map(_tokens, valid)])
+        figures[f"{stage.name} step"] = _seconds(step, steps, sizes, STEPS)
+        figures[f"{stage.name} score"] = _seconds(score, valid, [*map(_tokens, valid)], SCORES)
     if exam.groups:
         tuned = [engine.attach(spec) for _ in stages]
         figures |= _try_exam(engine, [BASE, *tuned], exam)
@@ -134,10 +134,10 @@ def _try_exam(engine: Engine, slots: Sequence[int], exam: ExamLoad) -> Figures:
         for count, _ in enumerate(engine.generate(longest)):
             if count > len(longest):
                 break
-    groups = _spread(exam.groups, GROUPS)
+    groups = _spread(exam.groups, SAMPLE)
     return {
         "exam bytes": watch.bytes,
-        "exam group": _seconds(answer, groups, [1] * len(groups)),
+        "exam group": _seconds(answer, groups, [1] * len(groups), EXAM),
     }
 
 
@@ -151,13 +151,15 @@ def _tokens(batch: Sequence[Example]) -> int:
     return sum(len(example.tokens) for example in batch)
 
 
-def _seconds(work: Callable[[Item], None], items: Sequence[Item], sizes: Sequence[int]) -> float:
+def _seconds(
+    work: Callable[[Item], None], items: Sequence[Item], sizes: Sequence[int], room: float
+) -> float:
     """The median of the seconds that a unit of size takes, over as many items as there is time."""
     began, taken = time.perf_counter(), []
     for item, size in zip(items, sizes, strict=True):
         start = time.perf_counter()
         work(item)
         taken.append((time.perf_counter() - start) / size)
-        if time.perf_counter() - began > SECONDS:
+        if time.perf_counter() - began > room:
             break
     return median(taken)

@@ -1,7 +1,7 @@
 """What `lorecraft plan` says beforehand, beside what the run then takes.
 
-Run by `make bench`, on a machine that does nothing else. It teaches the company of the examples to
-the embedded model, and, a few steps long, to one of 135 million made-up weights in the shape of
+Run by `make bench`, on a machine that does nothing else. For some steps it teaches the company of
+the examples to the embedded model, and to one of 135 million made-up weights in the shape of
 SmolLM2-135M. Memory is the operating system's peak of the whole process. Writes
 benchmarks/results/plan.json.
 """
@@ -43,11 +43,8 @@ SMOLLM2 = {
 def main() -> None:
     results = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name, recipe in (
-            ("pocket", COMPANY / "recipe.yaml"),
-            ("135M", _recipe_135m(Path(folder))),
-        ):
-            results[name] = _compare(recipe, Path(folder))
+        for name, recipe in RECIPES.items():
+            results[name] = _compare(recipe(Path(folder)), Path(folder))
             _show(name, results[name])
     RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
@@ -72,8 +69,12 @@ def _compare(recipe: Path, folder: Path) -> dict[str, dict[str, float]]:
     return figures
 
 
-def _recipe_135m(folder: Path) -> Path:
-    """A model in SmolLM2-135M's shape, the weights made up, and a short recipe for it."""
+def _pocket(folder: Path) -> Path:
+    return _recipe(folder, "pocket", steps=300)
+
+
+def _135m(folder: Path) -> Path:
+    """A model in SmolLM2-135M's shape, the weights made up."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -82,16 +83,20 @@ def _recipe_135m(folder: Path) -> Path:
     LlamaForCausalLM(LlamaConfig(**SMOLLM2)).to(torch.bfloat16).save_pretrained(model)
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         shutil.copy(POCKET / name, model)
+    return _recipe(folder, str(model), steps=60, exam={"limit": 64, "max_new_tokens": 8})
+
+
+RECIPES = {"pocket": _pocket, "135M": _135m}
+
+
+def _recipe(folder: Path, model: str, steps: int, **sections: Any) -> Path:
+    """The example's, for so many steps a stage."""
     recipe: dict[str, Any] = yaml.safe_load((COMPANY / "recipe.yaml").read_text("utf-8"))
-    recipe["name"] = "smollm2"
-    recipe["model"] = {"path": str(model)}
+    recipe |= {"name": "run", "model": {"path": model}, "require": {}, **sections}
     recipe["knowledge"] = {key: str(COMPANY / file) for key, file in recipe["knowledge"].items()}
-    recipe["adapter"] = {"rank": 16}
     for stage in recipe["stages"]:
-        stage["limits"] = {"steps": 60}
-    recipe["exam"] = {"limit": 64, "max_new_tokens": 8}
-    recipe["require"] = {}
-    path = folder / "smollm2.yaml"
+        stage["limits"] = {"steps": steps}
+    path = folder / f"{Path(model).name}.yaml"
     path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
     return path
 

@@ -114,6 +114,11 @@ def test_the_longest_record_is_told_as_it_was_before_the_cut(write_recipe: Write
     assert cut.tokens is not None and whole.tokens is not None and cut.tokens < whole.tokens
 
 
+def test_a_run_s_lines_say_what_will_be_downloaded(write_recipe: WriteRecipe) -> None:
+    made = replace(plan(write_recipe()), download={"model.safetensors": 5 * 10**9})
+    assert made.lines()[-1] == "download 5.0 GB (model.safetensors)"
+
+
 def test_a_deadline_bounds_the_time(write_recipe: WriteRecipe) -> None:
     stages = [{"kind": "cpt", "epochs": 50, "limits": {"minutes": 0.001}, **STAGE}]
     (stage,) = plan(write_recipe(stages=stages)).stages

@@ -118,6 +118,9 @@ class Plan:
         parts = [] if self.memory is None else [self.memory.text]
         parts += [disk.text for disk in self.disks]
         lines.append("; ".join(parts))
+        if self.download:
+            size = gigabytes(sum(self.download.values()))
+            lines.append(f"download {size} ({', '.join(self.download)})")
         return lines
 
     def check(self) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from lorecraft.cli import app
 from lorecraft.cli.plan import _room, _work
 from lorecraft.runs.memory import Memory
 from lorecraft.runs.plan import Disk, ExamPlan, Plan, StagePlan
@@ -50,6 +53,19 @@ def shown(plan: Plan) -> list[str]:
 )
 def test_every_figure_of_a_plan_is_shown(line: str) -> None:
     assert line in shown(PLAN)
+
+
+def test_a_plan_that_does_not_fit_is_shown_and_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "train.jsonl").write_text('{"prompt": "Hi", "completion": "Ho"}\n' * 20)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("engine: fake\nname: own\ndata: {train: train.jsonl, general: none}\n")
+    monkeypatch.setattr("lorecraft.runs.plan._free", lambda folder: 1000)
+    result = CliRunner().invoke(app, ["plan", str(recipe)])
+    assert result.exit_code == 2
+    assert "parameters" in result.stdout
+    assert "0 MB are free" in result.stderr
 
 
 def test_what_is_not_known_is_said() -> None:

@@ -30,7 +30,7 @@ print(json.dumps([sorted(p.name for p in found.folder.iterdir()), dict(found.dow
 
 
 class Hub(BaseHTTPRequestHandler):
-    """A hub with one model, whose weights nobody may ask for."""
+    """A hub with one model, of whose weights nobody may ask for more than the size."""
 
     def do_GET(self) -> None:
         path = self.path.split("?")[0]
@@ -48,15 +48,17 @@ class Hub(BaseHTTPRequestHandler):
             self.answer(json.dumps(about).encode(), "application/json")
         elif name in FILES:
             self.answer(FILES[name], "text/plain")
+        elif name == "model.safetensors" and self.command == "HEAD":
+            self.answer(b"", "application/octet-stream", WEIGHTS)
         else:
             self.send_error(500)
 
     do_HEAD = do_GET
 
-    def answer(self, content: bytes, kind: str) -> None:
+    def answer(self, content: bytes, kind: str, size: int | None = None) -> None:
         self.send_response(200)
         self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Content-Length", str(len(content) if size is None else size))
         self.send_header("X-Repo-Commit", COMMIT)
         self.send_header("ETag", f'"{abs(hash(content)):x}"')
         self.end_headers()

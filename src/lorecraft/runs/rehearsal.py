@@ -62,19 +62,16 @@ def rehearse(
     if outline.adapted < outline.blocks:
         frozen = _each(few, tried(MORE, replace(spec, layers=FEW)))
     return {
-        name: max(
-            0.0,
-            few[name]
-            + adapted[name] * (outline.adapted - FEW)
-            + frozen[name] * (outline.blocks - outline.adapted),
-        )
+        name: few[name]
+        + adapted[name] * (outline.adapted - FEW)
+        + frozen[name] * (outline.blocks - outline.adapted)
         for name in few
     }
 
 
 def _each(few: Figures, more: Figures) -> Figures:
     """What one more block adds."""
-    return {name: (more[name] - few[name]) / (MORE - FEW) for name in few}
+    return {name: max(0.0, more[name] - few[name]) / (MORE - FEW) for name in few}
 
 
 def _try(engine: Engine, spec: AdapterSpec, stages: Sequence[StageLoad], exam: ExamLoad) -> Figures:

@@ -27,6 +27,8 @@ WHOLE = 8
 """A model of so many blocks is tried as it is."""
 STEPS, SCORES, EXAM = 0.5, 0.15, 2.0
 """Seconds that training, validating and answering are tried for; a batch that is begun is ended."""
+LONGER = 4
+"""So many times as long for a sketch: an error grows with the blocks it is carried over to."""
 SAMPLE = 12
 """Batches that are tried, at most."""
 MICRO = 2
@@ -43,17 +45,17 @@ def rehearse(
     seconds a token, ``<name> step bytes`` and ``<name> score bytes`` at most; ``exam group`` and
     ``exam bytes``."""
 
-    def tried(blocks: int, adapter: AdapterSpec) -> Figures:
+    def tried(blocks: int, adapter: AdapterSpec, patience: int = LONGER) -> Figures:
         sketch = create(recipe.engine)
         sketch.sketch(model, recipe.model.dtype, blocks)
-        figures = _try(sketch, adapter, stages, exam)
+        figures = _try(sketch, adapter, stages, exam, patience)
         del sketch
         gc.collect()  # hooks and modules hold each other
         return figures
 
     spec = adapter_spec(recipe)
     if outline.blocks <= WHOLE:
-        return tried(outline.blocks, spec)
+        return tried(outline.blocks, spec, patience=1)
     # A target may be the path of one module, in a block that the sketch has not.
     targets = tuple(dict.fromkeys(target.rsplit(".", 1)[-1] for target in spec.targets))
     spec = replace(spec, layers="all", targets=targets)
@@ -74,7 +76,9 @@ def _each(few: Figures, more: Figures) -> Figures:
     return {name: max(0.0, more[name] - few[name]) / (MORE - FEW) for name in few}
 
 
-def _try(engine: Engine, spec: AdapterSpec, stages: Sequence[StageLoad], exam: ExamLoad) -> Figures:
+def _try(
+    engine: Engine, spec: AdapterSpec, stages: Sequence[StageLoad], exam: ExamLoad, patience: int
+) -> Figures:
     slot = engine.attach(spec, trainable=True)
     figures: Figures = {}
 
@@ -102,8 +106,10 @@ def _try(engine: Engine, spec: AdapterSpec, stages: Sequence[StageLoad], exam: E
             score(max(valid, key=_tokens))
         figures[f"{stage.name} score bytes"] = watch.bytes
         sizes = [sum(map(_tokens, batches)) for batches in steps]
-        figures[f"{stage.name} step"] = _seconds(step, steps, sizes, STEPS)
-        figures[f"{stage.name} score"] = _seconds(score, valid, [*map(_tokens, valid)], SCORES)
+        figures[f"{stage.name} step"] = _seconds(step, steps, sizes, patience * STEPS)
+        figures[f"{stage.name} score"] = _seconds(
+            score, valid, [*map(_tokens, valid)], patience * SCORES
+        )
     if exam.groups:
         tuned = [engine.attach(spec) for _ in stages]
         figures |= _try_exam(engine, [BASE, *tuned], exam)

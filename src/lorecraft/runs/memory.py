@@ -15,6 +15,8 @@ HELD = 2 * STATE + 1
 adapter."""
 SAVED = 2 * STATE + 1
 """A checkpoint holds the state, the last good one and the best adapter."""
+SAVING = 2 * SAVED
+"""While it is made it is in memory twice: each tensor's bytes, and the file's."""
 SHORTEST = 16
 """Tokens; records that are cut further teach nothing."""
 
@@ -55,7 +57,7 @@ class Need:
     """What a run holds, in bytes.
 
     Attributes:
-        process: what the process holds beside the model.
+        process: what the process holds beside the model, all that work has loaded included.
         weights: frozen weights.
         adapter, training: an attached adapter, and what is more while it is trained.
         copy: an adapter as float32 arrays beside the engine.
@@ -100,7 +102,7 @@ class Need:
         for name, step in self.steps.items():
             found[f"training {name}"] = trained + HELD * self.copy + step
             found[f"validating {name}"] = trained + HELD * self.copy + self.scores[name]
-        found["saving a checkpoint"] = trained + (HELD + SAVED) * self.copy
+        found["saving a checkpoint"] = trained + (HELD + SAVING) * self.copy
         found["the exam"] = self.process + self.weights + self.models * self.adapter + self.exam
         return found
 

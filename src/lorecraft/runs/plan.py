@@ -169,15 +169,15 @@ def plan(
     general = general_texts(tokenizer, blueprint.longest(GENERAL_LENGTH))
     read = sum(len(example.tokens) for example in general) + _own_tokens(prepared, loads)
     asked = exam_load(prepared.questions, recipe.exam, tokenizer, read)
-    process = host.resident() if outline.shared else 0
     figures: Figures = {}
-    if outline.available is None or process + outline.weights < outline.available:
+    held = host.resident() if outline.shared else 0
+    if outline.available is None or held + outline.weights < outline.available:
         try:
             figures = rehearse(recipe, blueprint.folder, outline, loads, asked)
         except OutOfMemory:  # the run computes in pieces then, where it lives on
             if outline.shared:
                 raise
-    need = Need.of(outline, process, figures, list(examples))
+    need = Need.of(outline, host.resident(), figures, list(examples))
     least = need if outline.shared else in_pieces(need, loads, recipe.exam.batch_size)
     exam = _exam_plan(prepared.questions, asked, loads, figures)
     stages = _in_time([_stage_plan(load, figures) for load in loads], exam, recipe.limits.hours)

@@ -83,7 +83,7 @@ def _135m(folder: Path) -> Path:
     LlamaForCausalLM(LlamaConfig(**SMOLLM2)).to(torch.bfloat16).save_pretrained(model)
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         shutil.copy(POCKET / name, model)
-    return _recipe(folder, str(model), steps=60, exam={"limit": 64, "max_new_tokens": 8})
+    return _recipe(folder, str(model), steps=30, exam={"limit": 32, "max_new_tokens": 8})
 
 
 RECIPES = {"pocket": _pocket, "135M": _135m}

@@ -14,6 +14,7 @@ PACKAGE = ROOT / "src" / "lorecraft"
 # A folder imports from those above it and from itself.
 ORDER = (
     "errors",
+    "disk",
     "recipe",
     "knowledge",
     "data",

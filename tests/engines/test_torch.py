@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import shutil
 
 import numpy as np
@@ -19,6 +20,7 @@ from lorecraft.engines.base import BASE, Request
 from lorecraft.engines.torch import generation, passes
 from lorecraft.engines.torch.forward import OneByOne, Packed
 from lorecraft.errors import EngineError, ModelError, OutOfMemory
+from lorecraft.recipe import Recipe
 
 SIZES = {
     "vocab_size": 40,
@@ -216,7 +218,7 @@ def test_what_the_allocators_raise_is_too_little_memory(llama_folder, monkeypatc
     def fails(*_):
         raise raised
 
-    for name in ("logits", "begin"):
+    for name in ("logits", "learn", "begin"):
         monkeypatch.setattr(engine._forward, name, fails)
     batch = pack(some(3), slot)
     for call in (
@@ -226,6 +228,25 @@ def test_what_the_allocators_raise_is_too_little_memory(llama_folder, monkeypatc
     ):
         with pytest.raises(OutOfMemory, match="memory does not suffice for"):
             call()
+
+
+def test_too_little_memory_for_one_example_says_which_settings_help(llama_folder, monkeypatch):
+    engine = opened(llama_folder)
+
+    def fails(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(engine._forward, "logits", fails)
+    with pytest.raises(OutOfMemory, match="for one example of 4 tokens") as found:
+        engine.score(
+            pack([Example(np.arange(5, dtype=np.int32), np.ones(5, np.float32), "r")], BASE)
+        )
+    named = re.findall(r"([a-z]+)\.(\w+)(?:: (\w+))?", found.value.fix)
+    assert len(named) == 5
+    for section, key, value in named:
+        default = getattr(Recipe.model_fields[section].default, key)
+        given = {section: {key: value or default}}
+        Recipe.model_validate({"name": "x", "stages": [{"kind": "sft"}], **given})
 
 
 def test_other_errors_stay_what_they_are(llama_folder, monkeypatch):

@@ -44,6 +44,26 @@ def what_is_there(folder: Path) -> str:
     return " ".join(str(last[key]) for key in ("stage", "kind", "step") if key in last)
 
 
+def newest_checkpoint(folder: Path) -> tuple[str, int] | None:
+    """Of the stage that a kill hit: its name, and the step that it has to go on from."""
+    for stage in sorted(folder.glob("stages/*")):
+        steps = [int(path.name[5:]) for path in stage.glob("checkpoints/step-*")]
+        if steps and not (stage / "stage.json").exists():
+            return stage.name[3:], max(steps)
+    return None
+
+
+def went_on(folder: Path, since: int, waiting: tuple[str, int]) -> bool:
+    """Whether the stage was begun since so many events, which then has to go on from there."""
+    events = RunDirectory(folder).read_events()[since:]
+    begun = [i for i, event in enumerate(events) if event["kind"] == "start"]
+    if not begun or begun[0] + 1 == len(events):
+        return False  # killed again before it came to that
+    first = events[begun[0] + 1]
+    assert (first["stage"], first["kind"], first.get("step")) == (waiting[0], "resume", waiting[1])
+    return True
+
+
 @pytest.mark.timeout(300)
 def test_killed_at_twenty_moments_it_ends_with_the_same_bits(
     write_recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]
@@ -56,8 +76,9 @@ def test_killed_at_twenty_moments_it_ends_with_the_same_bits(
     expected = made(whole)
     recipe = write_recipe(name="killed", stages=stages)
     folder = whole.with_name("killed")
-    draw, table, kills = random.Random(0), [], 0
+    draw, table, kills, resumed = random.Random(0), [], 0, 0
     while kills < KILLS:
+        waiting, known = newest_checkpoint(folder), len(RunDirectory(folder).read_events())
         process = subprocess.Popen(
             [LORECRAFT, "run", str(recipe)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -69,13 +90,15 @@ def test_killed_at_twenty_moments_it_ends_with_the_same_bits(
             process.wait()
             kills += 1
             table.append(f"{moment:5.2f} s  {what_is_there(folder)}")
+            resumed += waiting is not None and went_on(folder, known, waiting)
             continue
         assert process.returncode == 0
         assert made(folder) == expected
         table.append("       ended, the same")
+        resumed += waiting is not None and went_on(folder, known, waiting)
         shutil.rmtree(folder)
     pipeline.run(recipe, progress=Silent())
-    assert any(" step " in line for line in table), "no kill hit the training"
+    assert resumed, "no kill hit the training, or none was followed by a run that went on"
     assert made(folder) == expected
     assert (folder / "report.html").is_file()
     with capsys.disabled():

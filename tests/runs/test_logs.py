@@ -75,7 +75,7 @@ def test_what_is_not_a_step_is_a_sentence() -> None:
     assert told(
         event("end", "prepare", records=sizes, questions=20),
         event("start", records=90, cut=2, start=""),
-        event("damaged", checkpoint="step-00000008"),
+        event("passed_over", checkpoint="step-00000008", why="is damaged"),
         event("resume", step=4, total=300),
         event("spike", step=30, loss=4.0, median=1.25, records=["a", "b"]),
         event("nan", step=31, loss="nan", back_to=30, rate_scale=0.5, records=["a", "b"]),
@@ -85,7 +85,7 @@ def test_what_is_not_a_step_is_a_sentence() -> None:
     ) == [
         "prepare: records to train on + to validate: cpt 90 + 10; 20 exam questions",
         "cpt: begins with 90 records, 2 of them cut",
-        "cpt: checkpoint step-00000008 is damaged and passed over",
+        "cpt: checkpoint step-00000008 is damaged; passed over",
         "cpt: goes on after step 4 of 300",
         "cpt: spike at step 30: loss 4, where 1.25 is usual; --spikes names its 2 records",
         "cpt: step 31: loss nan; back to step 30, at 0.5 of the learning rate",

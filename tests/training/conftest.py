@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from small_stage import VOCABULARY
+
+from .small_stage import VOCABULARY
 
 
 @pytest.fixture

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorecraft.adapters.spec import AdapterSpec
+from lorecraft.disk import replacing
 from lorecraft.errors import AdapterError
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -50,25 +49,15 @@ def save(folder: Path, spec: AdapterSpec, tensors: Mapping[str, NDArray[Any]], b
     """
     from safetensors.numpy import save as to_bytes
 
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     content = to_bytes(
         {name: np.ascontiguousarray(tensor, np.float32) for name, tensor in tensors.items()},
         metadata={"format": "pt"},
     )
-    (partial / WEIGHTS).write_bytes(content)  # its own writer hides which trouble the disk has
     config = json.dumps(_config(spec, tensors, base), indent=2, sort_keys=True)
-    (partial / CONFIG).write_text(config + "\n", "utf-8")
-    for name in (WEIGHTS, CONFIG):
-        with (partial / name).open("rb") as file:
-            os.fsync(file.fileno())
-    replaced = folder.with_name(f".{folder.name}.replaced")
-    shutil.rmtree(replaced, ignore_errors=True)
-    if folder.exists():
-        folder.rename(replaced)
-    partial.rename(folder)
-    shutil.rmtree(replaced, ignore_errors=True)
+    with replacing(folder) as partial:
+        partial.mkdir()
+        (partial / WEIGHTS).write_bytes(content)  # its own writer hides which trouble the disk has
+        (partial / CONFIG).write_text(config + "\n", "utf-8")
 
 
 def load(folder: Path) -> tuple[AdapterSpec, Tensors]:

@@ -33,6 +33,8 @@ from lorecraft.errors import LorecraftError
 
 STOPPED = 130
 RESUMABLE = ("run", "resume", "prepare", "train", "examine")
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EIO)
 
 
 class Commands(TyperGroup):
@@ -45,14 +47,29 @@ class Commands(TyperGroup):
             typer.echo(f"lorecraft: {error}", err=True)
             raise typer.Exit(error.exit_code) from None
         except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT):
+            if error.errno not in (*FULL, *CLOSED):
                 raise
-            typer.echo(f"lorecraft: {error.strerror}: {error.filename or 'the disk'}", err=True)
+            typer.echo(f"lorecraft: {_of_the_disk(error)}", err=True)
             raise typer.Exit(LorecraftError.exit_code) from None
         except KeyboardInterrupt:
             again = f"; `lorecraft {shlex.join(_again(sys.argv[1:]))}` goes on where it was"
             typer.echo("stopped" + (again if ctx.invoked_subcommand in RESUMABLE else ""), err=True)
             raise typer.Exit(STOPPED) from None
+
+
+def _of_the_disk(error: OSError) -> LorecraftError:
+    seen = f"{error.strerror}: {error.filename or 'the disk'}"
+    if error.errno in FULL:
+        return LorecraftError(
+            seen,
+            "room for it; what was finished before is whole",
+            "free some space there, then the same command goes on where it was",
+        )
+    return LorecraftError(
+        seen,
+        "a file that can be read, or a folder that can be written",
+        "look at its permissions and its disk, or take another folder (`output` in a recipe)",
+    )
 
 
 def _again(arguments: list[str]) -> list[str]:

@@ -6,7 +6,6 @@ written anew.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -16,6 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lorecraft.data.batches import Example
+from lorecraft.disk import replacing
 
 ROWS = 1024
 """Examples in a record batch of the file; only the last one has fewer."""
@@ -120,19 +120,14 @@ def _read(path: Path, key: str) -> Examples | None:
 
 
 def _write(path: Path, key: str, encoded: Encoded) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            with pa.ipc.new_file(file, _SCHEMA.with_metadata({"key": key})) as writer:
-                for rows in _in_rows(encoded):
-                    writer.write_batch(_batch(rows))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    path.unlink(missing_ok=True)  # of another key; there may be no room for both
+    with (
+        replacing(path) as partial,
+        partial.open("wb") as file,
+        pa.ipc.new_file(file, _SCHEMA.with_metadata({"key": key})) as writer,
+    ):
+        for rows in _in_rows(encoded):
+            writer.write_batch(_batch(rows))
 
 
 def _in_rows(encoded: Encoded) -> Iterator[list[tuple[Example, int]]]:

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from lorecraft.disk import naming
 from lorecraft.errors import RunError
 from lorecraft.recipe import Recipe, load_recipe, smoke, to_yaml
 from lorecraft.runs.files import read_json, write_text
@@ -52,9 +53,13 @@ class RunDirectory:
         return self.folder / "report.html"
 
     @property
+    def origin_note(self) -> Path:
+        return self.folder / ".origin"
+
+    @property
     def origin(self) -> Path:
         """The recipe that the run was started with."""
-        note = self.folder / ".origin"
+        note = self.origin_note
         return Path(note.read_text("utf-8")) if note.exists() else self.recipe
 
     def stage(self, number: int, kind: str) -> Path:
@@ -75,25 +80,26 @@ class RunDirectory:
         import fcntl
 
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("a+") as file:
+        lock = self.folder / ".lock"
+        with lock.open("a+b", buffering=0) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 file.seek(0)
                 raise RunError(
-                    f"{self.folder} is in use by process {file.read().strip() or 'unknown'}",
+                    f"{self.folder} is in use by process {file.read().decode() or 'unknown'}",
                     "one process at a time in a run directory",
                     "wait for it, stop it, or give the recipe another name",
                 ) from None
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+            with naming(lock):
+                file.truncate(0)
+                file.write(str(os.getpid()).encode())
             yield
 
     def log(self, stage: str, kind: str, **fields: Any) -> None:
         """Append one event, on a line of its own even after one that a kill cut short."""
         event = {"time": round(time.time(), 3), "stage": stage, "kind": kind, **fields}
-        with self.events.open("a+b") as file:
+        with naming(self.events), self.events.open("a+b") as file:
             if file.tell() and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n":
                 file.write(b"\n")  # a kill, or a full disk, cut the line before short
             file.write(json.dumps(event, ensure_ascii=False).encode() + b"\n")
@@ -163,7 +169,7 @@ def adapter_folder(start: str, output: Path) -> Path:
 
 def check_claim(directory: RunDirectory, target: Path) -> None:
     """Raises RunError when the folder holds something else, or the run of another recipe."""
-    if directory.manifest.exists():
+    if directory.manifest.exists() or directory.origin_note.exists():
         before, own = directory.origin, (target.absolute(), directory.recipe)
         if target.is_file() and before not in own and before.is_file():
             raise RunError(
@@ -171,7 +177,7 @@ def check_claim(directory: RunDirectory, target: Path) -> None:
                 "one recipe to a run directory",
                 f"give {target} another `name`",
             )
-    elif any(path.name != ".lock" for path in directory.folder.iterdir()):
+    elif any(path.name not in (".lock", "..origin.partial") for path in directory.folder.iterdir()):
         raise RunError(
             f"{directory.folder} is not empty, and no run's folder",
             "a new folder, or one that `lorecraft run` made",
@@ -183,7 +189,7 @@ def claim(recipe: Recipe, directory: RunDirectory, target: Path) -> None:
     """Write the resolved recipe into its run directory, which is locked; ``check_claim`` first."""
     check_claim(directory, target)
     if target.is_file():
-        write_text(directory.folder / ".origin", str(target.absolute()))
+        write_text(directory.origin_note, str(target.absolute()))
     text = to_yaml(recipe)
     if not directory.recipe.exists() or directory.recipe.read_text("utf-8") != text:
         write_text(directory.recipe, text)

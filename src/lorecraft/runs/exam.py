@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -63,20 +62,22 @@ def sit_exam(
     )
 
 
-def estimate(bench: Workbench, recipe: Recipe, prepared: Prepared, tuned: int) -> float:
+def estimate(
+    bench: Workbench, recipe: Recipe, prepared: Prepared, tuned: int, clock: Callable[[], float]
+) -> float:
     """Seconds that the exam and the report will take, with room to spare.
 
     Measured on a few questions and records under the base alone. A tuned model's answers may be
     longer, and several adapters in a batch are slower than none, so this is doubled.
     """
-    began = time.monotonic()
+    began = clock()
     questions = _some(prepared.questions)
     sit(bench.engine, bench.tokenizer, {"base": BASE}, questions, recipe.exam)
-    asked = time.monotonic()
+    asked = clock()
     texts = [*_general(bench), *_own(bench, recipe, prepared)]
     read(bench.engine, {"base": BASE}, _some(texts))
     seconds = (asked - began) * len(prepared.questions) / max(1, len(questions))
-    seconds += (time.monotonic() - asked) * len(texts) / max(1, len(_some(texts)))
+    seconds += (clock() - asked) * len(texts) / max(1, len(_some(texts)))
     return 2 * seconds * (1 + tuned) + REPORT_SECONDS
 
 

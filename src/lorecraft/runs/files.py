@@ -1,13 +1,14 @@
-"""Files that are whole or not there: written under a temporary name, synced, renamed."""
+"""Text and JSON in files, each written as a whole; and their hashes."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from lorecraft.disk import replacing
 
 
 def write_text(path: Path, text: str) -> None:
@@ -16,13 +17,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _write(path: Path, parts: Iterable[str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
+    with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
         file.writelines(parts)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def write_json(path: Path, value: Any) -> None:

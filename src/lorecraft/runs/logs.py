@@ -190,7 +190,7 @@ def _plain(event: Event) -> str:
 _TELL: dict[str, Callable[[Event], str]] = {
     "start": _begun,
     "resume": lambda event: f"goes on after step {event['step']} of {event['total']}",
-    "damaged": lambda event: f"checkpoint {event['checkpoint']} is damaged and passed over",
+    "passed_over": lambda event: f"checkpoint {event['checkpoint']} {event['why']}; passed over",
     "spike": _spiked,
     "nan": _not_finite,
     "tracker": lambda event: f"{event['name']} failed and is left alone: {event['error']}",

@@ -19,9 +19,9 @@ from lorecraft.runs.files import file_hash, fingerprint, read_json, write_json
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
 
 
-def begin(recipe: Recipe, directory: RunDirectory) -> None:
+def begin(recipe: Recipe, directory: RunDirectory, small: bool = False) -> None:
     """Write the manifest, or bring it up to date; the time of the first start is kept, that of an
-    end is not."""
+    end is not. ``small``: the recipe was made so from the one that the run was started with."""
     before = read_json(directory.manifest) if directory.manifest.exists() else {}
     before.pop("finished", None)
     write_json(
@@ -33,6 +33,7 @@ def begin(recipe: Recipe, directory: RunDirectory) -> None:
             "versions": {"lorecraft": lorecraft.__version__, **_versions()},
             "platform": platform.platform(),
             "seed": recipe.seed,
+            "smoke": before.get("smoke", small),
             "stages": [stage.kind for stage in recipe.stages],
             "sha256": {
                 "recipe": fingerprint(to_yaml(recipe)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -45,6 +45,7 @@ def run(
     redo: str | None = None,
     go_on: bool = False,
     small: bool = False,
+    clock: Callable[[], float] = time.monotonic,
     progress: Progress,
 ) -> Outcome:
     """Everything, from a recipe or a run's folder.
@@ -53,8 +54,9 @@ def run(
         redo: from where on to do again what is finished: ``prepare``, or a stage's name.
         go_on: also train on where a deadline stopped a stage.
         small: only try it, on the embedded model and a few records (``recipe.smoke``).
+        clock: seconds that never go back, which all limits are kept by.
     """
-    with _begun(target, progress, redo, go_on, small) as work:
+    with _begun(target, progress, redo, go_on, small, clock) as work:
         work.check()
         work.prepare()
         work.plan()
@@ -132,6 +134,7 @@ def _begun(
     redo: str | None = None,
     go_on: bool = False,
     small: bool = False,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[_Run]:
     """A run to work on; one that turns out impossible before any training leaves nothing behind."""
     recipe, directory = resolve(target, small)
@@ -141,11 +144,11 @@ def _begun(
     with directory.locked():
         new = not directory.manifest.exists()
         claim(recipe, directory, target)
-        manifest.begin(recipe, directory)
+        manifest.begin(recipe, directory, small and target.is_file())
         if redo is not None:
             _undo(recipe, directory, parts[parts.index(redo) :])
         try:
-            yield _Run(recipe, directory, progress, go_on)
+            yield _Run(recipe, directory, progress, go_on, clock)
         except LorecraftError:
             if new and not (directory.folder / "stages").exists():
                 shutil.rmtree(directory.folder, ignore_errors=True)
@@ -189,11 +192,12 @@ class _Run:
         directory: RunDirectory,
         progress: Progress,
         go_on: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.recipe, self.directory, self.progress = recipe, directory, progress
-        self.folders, self.go_on = directory.stages(recipe), go_on
+        self.folders, self.go_on, self.clock = directory.stages(recipe), go_on, clock
         hours = recipe.limits.hours
-        self.end = math.inf if hours is None else time.monotonic() + 3600 * hours
+        self.end = math.inf if hours is None else clock() + 3600 * hours
 
     @property
     def models(self) -> list[str]:
@@ -373,7 +377,8 @@ class _Run:
                     directory=self.directory,
                     folder=folder,
                     progress=self.progress,
-                    seconds=ends[name] - time.monotonic() if ends else math.inf,
+                    seconds=ends[name] - self.clock() if ends else math.inf,
+                    clock=self.clock,
                     trackers=trackers,
                 )
             start = folder / "adapter"
@@ -408,7 +413,7 @@ class _Run:
         return True
 
     def ends(self, waiting: Mapping[str, StageExamples]) -> dict[str, float]:
-        """When each stage has to end (``time.monotonic``), so that the exam and the report still
+        """When each stage has to end (by the clock), so that the exam and the report still
         fit: the time is shared by the tokens that the stages would see.
 
         Raises RunError when there is no time to train at all.
@@ -416,9 +421,10 @@ class _Run:
         from lorecraft.runs.exam import estimate
         from lorecraft.training.loop import total_steps
 
-        reserve = estimate(self.bench, self.recipe, self.prepared, len(self.models))
+        tuned = len(self.models)
+        reserve = estimate(self.bench, self.recipe, self.prepared, tuned, self.clock)
         self.directory.log("exam", "estimate", seconds=round(reserve, 1))
-        now = time.monotonic()
+        now = self.clock()
         room = self.end - now - reserve
         if room <= 0:
             raise RunError(
@@ -456,7 +462,7 @@ class _Run:
         )
         finished = self.directory.exam / "exam.json"
         if not finished.exists() or read_json(finished)["key"] != key:
-            began = time.monotonic()
+            began = self.clock()
             sit_exam(
                 self.bench,
                 self.recipe,
@@ -465,7 +471,7 @@ class _Run:
                 folder=self.directory.exam,
                 progress=self.progress,
             )
-            seconds = round(time.monotonic() - began, 1)
+            seconds = round(self.clock() - began, 1)
             write_json(finished, {"key": key, "seconds": seconds})
             self.directory.log("exam", "end", seconds=seconds)
         return self.outcome()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from lorecraft.data.sources import read_records
 from lorecraft.data.split import asked, split_groups, without_leaks
 from lorecraft.data.unknown import split_absent
 from lorecraft.data.views import Joined, Picked, where
+from lorecraft.disk import replacing
 from lorecraft.errors import DataError
 from lorecraft.evaluation.questions import Question, build_exam
 from lorecraft.knowledge.facts import Fact, load_facts
@@ -132,15 +132,12 @@ def _never_trained(exam: list[Question], stages: Iterable[StageData]) -> list[Qu
 
 def save(prepared: Prepared, folder: Path) -> None:
     """Write ``data/`` as a whole: a folder that is there is complete."""
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    for name, data in prepared.stages.items():
-        write_lines(partial / name / "train.jsonl", (r.to_json() for r in data.train))
-        write_lines(partial / name / "valid.jsonl", (r.to_json() for r in data.valid))
-    write_lines(partial / "exam.jsonl", (q.to_json() for q in prepared.questions))
-    write_json(partial / "audit.json", prepared.audit)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    with replacing(folder) as partial:
+        for name, data in prepared.stages.items():
+            write_lines(partial / name / "train.jsonl", (r.to_json() for r in data.train))
+            write_lines(partial / name / "valid.jsonl", (r.to_json() for r in data.valid))
+        write_lines(partial / "exam.jsonl", (q.to_json() for q in prepared.questions))
+        write_json(partial / "audit.json", prepared.audit)
 
 
 def load(folder: Path, names: list[str]) -> Prepared:

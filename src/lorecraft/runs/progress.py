@@ -10,7 +10,7 @@ TROUBLE = {
     "nan": "the loss of step {step} was {loss}; back to step {back_to}, at {rate_scale} times the "
     "learning rate; the records: {records}",
     "memory": "not enough memory at step {step}; from then on each batch in {pieces} pieces",
-    "damaged": "checkpoint {checkpoint} was damaged and passed over",
+    "passed_over": "checkpoint {checkpoint} {why}; passed over",
 }
 
 

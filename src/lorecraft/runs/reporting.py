@@ -44,6 +44,7 @@ def collect(
         name: read_json(folder / "stage.json") for name, folder in directory.stages(recipe).items()
     }
     manifest = read_json(directory.manifest)
+    smoke = "--smoke " if manifest.get("smoke") else ""
     answers = [Answer.from_json(line) for line in read_lines(directory.exam / "answers.jsonl")]
     return ReportData(
         name=recipe.name,
@@ -62,7 +63,7 @@ def collect(
         ],
         reproduce=[
             f"# lorecraft {manifest['versions']['lorecraft']}; sources by sha256: manifest.json",
-            f"lorecraft run {directory.origin.name} --force",
+            f"lorecraft run {directory.origin.name} {smoke}--force",
         ],
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import signal
 import threading
@@ -96,7 +95,8 @@ def run_stage(
     folder: Path,
     progress: Progress,
     trackers: Trackers,
-    seconds: float = math.inf,
+    seconds: float,
+    clock: Callable[[], float],
 ) -> None:
     """Train one stage from the adapter in ``start`` (None: a new one), or go on with it.
 
@@ -131,6 +131,7 @@ def run_stage(
                 checkpoints=CheckpointStore(folder / "checkpoints"),
                 seconds=seconds,
                 should_stop=should_stop,
+                clock=clock,
             )
     except Interrupted:
         peft_format.save(folder / "adapter", spec, bench.engine.adapter(slot), bench.path)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import math
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lorecraft.disk import replacing
 from lorecraft.errors import RunError
 
 ARRAYS, STATE = "arrays.safetensors", "state.json"
 KEPT = 2
-FORMAT = 1
+FORMAT = 2
 """Of what a checkpoint's state means: counted up when an older one cannot be gone on from."""
 
 Arrays = dict[str, NDArray[np.generic]]
@@ -30,92 +28,85 @@ class CheckpointStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._passed_over: set[Path] = set()
 
     def save(self, step: int, arrays: Mapping[str, NDArray[Any]], state: dict[str, Any]) -> None:
-        """Write a checkpoint under a temporary name, sync it, rename it, drop all but two.
+        """Write a checkpoint as a whole, then drop all but two; when it cannot be written, those
+        that are there stay.
 
-        Those that are there stay when it cannot be written. Raises RunError when there is no room
-        for it, OSError for any other trouble of the disk.
+        Raises RunError when there is no room for it, OSError for any other trouble of the disk.
         """
         from safetensors.numpy import save
 
         content = save({name: np.asarray(array, order="C") for name, array in arrays.items()})
-        partial = self._folder / ".partial"
-        shutil.rmtree(partial, ignore_errors=True)
+        sealed = {"format": FORMAT, "sha256": _digest(content, state), "state": state}
         self._folder.mkdir(parents=True, exist_ok=True)
+        for abandoned in self._folder.glob(".step-*"):  # a kill left them half written
+            shutil.rmtree(abandoned)
         self._check_room(len(content))
-        try:
-            partial.mkdir()
-            _write(partial / ARRAYS, content)
-            sealed = {"format": FORMAT, "sha256": _digest(content, state), "state": state}
-            _write(partial / STATE, json.dumps(sealed).encode())
-            _sync(partial)
-        except OSError as error:
-            shutil.rmtree(partial, ignore_errors=True)
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                self._check_room(math.inf)
-            raise
         whole = self._folder / f"step-{step:08}"
-        shutil.rmtree(whole, ignore_errors=True)
-        partial.rename(whole)
-        _sync(self._folder)
+        with replacing(whole) as partial:
+            partial.mkdir()
+            (partial / ARRAYS).write_bytes(content)
+            (partial / STATE).write_text(json.dumps(sealed), "utf-8")
+        for useless in self._passed_over - {whole}:
+            shutil.rmtree(useless)
+        self._passed_over.clear()
         for old in list(self._newest_first())[KEPT:]:
             shutil.rmtree(old)
 
-    def _check_room(self, needed: float) -> None:
+    def _check_room(self, needed: int) -> None:
         free = shutil.disk_usage(self._folder).free
-        if needed < free:
-            return
-        wanted = f"{needed / 1e6:,.0f} MB" if needed < math.inf else "more"
-        raise RunError(
-            f"no room for a checkpoint in {self._folder}: {free / 1e6:,.0f} MB are free",
-            f"{wanted}; the checkpoint before is whole",
-            "free some space, then `lorecraft run` goes on from there",
-        )
+        if needed >= free:
+            raise RunError(
+                f"no room for a checkpoint in {self._folder}: {free / 1e6:,.1f} MB are free",
+                f"{needed / 1e6:,.1f} MB; the checkpoint before is whole",
+                "free some space, then `lorecraft run` goes on from there",
+            )
 
     def load(
-        self, on_damaged: Callable[[str], None] = lambda name: None
+        self, on_passed_over: Callable[[str, str], None] = lambda name, why: None
     ) -> tuple[Arrays, dict[str, Any]] | None:
-        """The newest checkpoint that is whole by its checksum, or None; ``on_damaged`` is told the
-        names of those passed over. Raises RunError for one that another version wrote."""
-        from safetensors.numpy import load
-
+        """The newest checkpoint that can be used, or None; ``on_passed_over`` is told the names of
+        those that cannot, and why. Raises RunError when all that are whole are another version's.
+        """
+        foreign = []
         for folder in self._newest_first():
-            try:
-                content = (folder / ARRAYS).read_bytes()
-                sealed = json.loads((folder / STATE).read_text("utf-8"))
-                if sealed["sha256"] == _digest(content, sealed["state"]):
-                    if sealed["format"] != FORMAT:
-                        raise RunError(
-                            f"{folder} is of format {sealed['format']}",
-                            f"format {FORMAT}, of this version of Lorecraft",
-                            "the version that began the stage, or `lorecraft resume RUN --from "
-                            "STAGE`",
-                        )
-                    return load(content), sealed["state"]
-            except (FileNotFoundError, ValueError, KeyError, TypeError):
-                pass
-            on_damaged(folder.name)
+            sealed, arrays = _read(folder)
+            if arrays is not None and sealed["format"] == FORMAT:
+                return arrays, sealed["state"]
+            why = "is damaged"
+            if arrays is not None:
+                why = f"is of format {sealed['format']}, not {FORMAT}"
+                foreign.append(f"{folder} {why}")
+            self._passed_over.add(folder)
+            on_passed_over(folder.name, why)
+        if foreign:
+            raise RunError(
+                foreign[0],
+                "a checkpoint of this version of Lorecraft",
+                "the version that began the stage, or `lorecraft resume RUN --from STAGE`",
+            )
         return None
 
     def _newest_first(self) -> Iterator[Path]:
         yield from sorted(self._folder.glob("step-*"), reverse=True)
 
 
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+def _read(folder: Path) -> tuple[dict[str, Any], Arrays | None]:
+    """What stands in a checkpoint; no arrays when it is not whole by its checksum."""
+    from safetensors.numpy import load
 
-
-def _sync(folder: Path) -> None:
-    """Make the names in a folder last."""
-    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        content = (folder / ARRAYS).read_bytes()
+        sealed = json.loads((folder / STATE).read_text("utf-8"))
+        if sealed["sha256"] == _digest(content, sealed["state"]):
+            return sealed, load(content)
+    except PermissionError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return {}, None
 
 
 def _digest(content: bytes, state: dict[str, Any]) -> str:

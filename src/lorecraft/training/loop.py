@@ -26,6 +26,8 @@ CHECKPOINT_SHARE = 0.05
 """Checkpoints between validations are spaced so that writing takes no more of the time."""
 GOOD_STEPS = 10
 """A state to go back to is taken each so many steps."""
+GRACE = 10.0
+"""Seconds that a validation may last beyond the end; then it is given up."""
 BAD_STEPS = 3
 """So many steps in a row without a finite loss end a stage."""
 
@@ -35,8 +37,8 @@ Curve = list[dict[str, float]]
 
 class OnEvent(Protocol):
     """Told what happens: ``step``, ``valid``, ``spike`` (a step whose loss stands out), ``nan``,
-    ``memory`` (there was not enough), ``stop``; ``resume``, ``damaged`` (a checkpoint that was
-    passed over)."""
+    ``memory`` (there was not enough), ``stop``; ``resume``, ``passed_over`` (a checkpoint that
+    cannot be used)."""
 
     def __call__(self, kind: str, **fields: Any) -> None: ...
 
@@ -109,6 +111,7 @@ def train_stage(
     checkpoints: CheckpointStore | None = None,
     seconds: float = math.inf,
     should_stop: Callable[[], bool] = lambda: False,
+    clock: Callable[[], float] = time.monotonic,
 ) -> StageResult:
     """Train the adapter in ``slot``; leave the best one there.
 
@@ -120,12 +123,13 @@ def train_stage(
     Args:
         seconds: how long this call may take, its last validation and saving included. A stage that
             this or ``stage.limits.minutes`` stopped goes on when it is called again.
+        clock: seconds that never go back.
 
     Raises:
         Interrupted: after the step in which ``should_stop`` turned true.
         OutOfMemory: a single example is too large.
     """
-    run = _StageRun(engine, slot, train, valid, stage, seed, on_event, checkpoints, seconds)
+    run = _StageRun(engine, slot, train, valid, stage, seed, on_event, checkpoints, seconds, clock)
     return run.to_the_end(should_stop)
 
 
@@ -161,6 +165,7 @@ class _StageRun:
         on_event: OnEvent,
         checkpoints: CheckpointStore | None,
         seconds: float,
+        clock: Callable[[], float],
     ) -> None:
         self.engine, self.slot, self.stage, self.seed = engine, slot, stage, seed
         self.train, self.valid = train, valid
@@ -170,22 +175,23 @@ class _StageRun:
         self.stopping = Stopping(stage.patience, stage.min_delta)
         self.best: Arrays = {}
         self.good: Arrays = {}
-        self.clock = time.monotonic()
-        self.save_at = self.clock + CHECKPOINT_SECONDS
-        self.end = self.clock + seconds
+        self.clock, self.ticked = clock, clock()
+        self.save_at = self.ticked + CHECKPOINT_SECONDS
+        self.end = self.ticked + seconds
+        self.began, self.spent, self.slowest = self.ticked, 0.0, 0.0
 
     def to_the_end(self, should_stop: Callable[[], bool]) -> StageResult:
-        if not self._resume():
-            self.good = self.engine.state()
-            self._validate()
-        progress = self.progress
-        self.began, self.spent = time.monotonic(), progress.seconds
+        resumed = self._resume()
+        progress, self.spent = self.progress, self.progress.seconds
         if self.stage.limits.minutes is not None:
             self.end = min(self.end, self.began + 60 * self.stage.limits.minutes - self.spent)
+        if not resumed:
+            self.good = self.engine.state()
+            self._validate()
+        self._watch_limits()
         for group in self._groups():
             if progress.stopped_by or progress.step >= self.total:
                 break
-            began = time.monotonic()
             self._step(group)
             if progress.step % self.stage.validate_every == 0:
                 self._validate()
@@ -193,24 +199,24 @@ class _StageRun:
                 self._save()
                 self._keep()
                 raise Interrupted
-            if time.monotonic() > self.save_at:
+            if self.clock() > self.save_at:
                 self._save()
-            self._watch_limits(time.monotonic() - began)
+            self._watch_limits()
         if progress.validated != progress.step:
             self._validate()
         if progress.stopped_by == "deadline":
             self._save()
         return self._result()
 
-    def _watch_limits(self, step_seconds: float) -> None:
+    def _watch_limits(self) -> None:
         """Stop when the tokens are spent, or when a further step would leave too little time for
         the last validation and for saving."""
         progress, limit = self.progress, self.stage.limits.tokens
-        if progress.stopped_by:
+        if progress.stopped_by or progress.step >= self.total:
             return
         if limit is not None and progress.tokens >= limit:
             progress.stopped_by = "tokens"
-        elif time.monotonic() + step_seconds + self._reserve() > self.end:
+        elif self.clock() + self.slowest + self._reserve() > self.end:
             progress.stopped_by = "deadline"
 
     def _reserve(self) -> float:
@@ -229,7 +235,7 @@ class _StageRun:
         return step_batches(lengths, self.stage, self.seed, self.progress.step)
 
     def _step(self, group: list[list[int]]) -> None:
-        progress, stage = self.progress, self.stage
+        progress, stage, began = self.progress, self.stage, self.clock()
         tokens, seconds = progress.tokens, progress.seconds
         rate = learning_rate(progress.step, self.total, stage, self._share())
         rate *= progress.rate_scale
@@ -245,6 +251,7 @@ class _StageRun:
             self._mark_good(before)
         progress.step += 1
         self._tick()
+        self.slowest = max(self.slowest, self.ticked - began)
         if update is None or not applied:
             self._go_back(loss, group)
             return
@@ -265,7 +272,7 @@ class _StageRun:
             seconds=round(progress.seconds, 3),
             tokens_per_second=(progress.tokens - tokens) / max(progress.seconds - seconds, 1e-9),
             memory=self.engine.memory().peak,
-            **({"seconds_left": round(self.end - self.clock, 1)} if self.end < math.inf else {}),
+            **({"seconds_left": round(self.end - self.ticked, 1)} if self.end < math.inf else {}),
         )
         if usual is not None:
             records = self._records(group)
@@ -326,10 +333,15 @@ class _StageRun:
         """Score the validation examples, keep the adapter if it is the best so far, and save."""
         if not self.valid:
             return
-        progress, began = self.progress, time.monotonic()
-        loss, error = self._score_valid()
-        progress.validation_seconds = time.monotonic() - began
+        progress, began = self.progress, self.clock()
+        scored = self._score_valid()
+        progress.validation_seconds = self.clock() - began
         progress.validated = progress.step
+        if scored is None:
+            progress.stopped_by = progress.stopped_by or "deadline"
+            self._tick()
+            return
+        loss, error = scored
         better = self.stopping.observe(error, progress.step)
         if better:
             self.best = dict(self.engine.adapter(self.slot))
@@ -343,9 +355,9 @@ class _StageRun:
         self._tick()
         self._save()
 
-    def _score_valid(self) -> tuple[float, float]:
+    def _score_valid(self) -> tuple[float, float] | None:
         """Over all weighted tokens of the validation examples: mean nats, and the mean probability
-        that is not on the right token.
+        that is not on the right token. None when the time is over first.
 
         The second picks the adapter. Few examples, learned to the point of certainty, make the
         first rise on a handful of confident mistakes while more and more answers come right.
@@ -358,9 +370,11 @@ class _StageRun:
                     raise
                 self._halve()
 
-    def _scored(self, size: int) -> tuple[float, float]:
+    def _scored(self, size: int) -> tuple[float, float] | None:
         nats = error = weight = 0.0
         for start in range(0, len(self.valid), size):
+            if self.clock() > self.end + GRACE:
+                return None
             batch = pack(self.valid[start : start + size], self.slot)
             scores = self.engine.score(batch).astype(np.float64)
             nats -= float((scores * batch.weight).sum())
@@ -369,26 +383,28 @@ class _StageRun:
         return nats / weight, error / weight
 
     def _tick(self) -> None:
-        now = time.monotonic()
-        self.progress.seconds += now - self.clock
-        self.clock = now
+        now = self.clock()
+        self.progress.seconds += now - self.ticked
+        self.ticked = now
 
     def _save(self) -> None:
         if self.checkpoints is None:
             return
-        began = time.monotonic()
+        began = self.clock()
         self.progress.stopping = asdict(self.stopping)
         parts = {"engine": self.engine.state(), "good": self.good, "best": self.best}
         arrays = {f"{part}/{n}": a for part, named in parts.items() for n, a in named.items()}
         self.checkpoints.save(self.progress.step, arrays, asdict(self.progress))
-        ended = time.monotonic()
+        ended = self.clock()
         self.progress.saving_seconds = ended - began
         self.save_at = ended + max(CHECKPOINT_SECONDS, (ended - began) / CHECKPOINT_SHARE)
 
     def _resume(self) -> bool:
         if self.checkpoints is None:
             return False
-        saved = self.checkpoints.load(lambda name: self.on_event("damaged", checkpoint=name))
+        saved = self.checkpoints.load(
+            lambda name, why: self.on_event("passed_over", checkpoint=name, why=why)
+        )
         if saved is None:
             return False
         arrays, state = saved

@@ -21,7 +21,7 @@ from lorecraft.engines.torch import allocation, loading, sketch
 from lorecraft.engines.torch.adapters import Adapter, Adapters, linears_of
 from lorecraft.engines.torch.forward import choose
 from lorecraft.engines.torch.generation import generate
-from lorecraft.engines.torch.loss import cross_entropy, log_probability
+from lorecraft.engines.torch.loss import log_probability
 from lorecraft.engines.torch.optimiser import AdamW
 from lorecraft.engines.torch.passes import Scored, passes
 from lorecraft.errors import EngineError, OutOfMemory
@@ -130,11 +130,7 @@ class TorchEngine:
             targets = self._tensor([row.targets for row in rows])
             weights = self._tensor([row.weight for row in rows])
             with _memory_errors(_described(rows)):
-                with torch.enable_grad():
-                    logits = self._forward.logits([row.inputs for row in rows])
-                loss, gradient = cross_entropy(logits.detach(), targets, weights)
-                logits.backward(gradient)
-            total += loss
+                total += self._forward.learn([row.inputs for row in rows], targets, weights)
         weight = float(batch.weight.sum(dtype=np.float64))
         optimiser.weight += weight
         return LossSum(total, weight)
@@ -211,6 +207,8 @@ class TorchEngine:
 
 def _described(rows: Sequence[Scored]) -> str:
     longest = max(len(row.inputs.tokens) for row in rows)
+    if len(rows) == 1:
+        return f"one example of {longest} tokens"
     return f"{len(rows)} examples, the longest of {longest} tokens"
 
 
@@ -224,8 +222,10 @@ def _memory_errors(what: str) -> Iterator[None]:
             raise
         raise OutOfMemory(
             f"memory does not suffice for {what}",
-            "a batch that fits",
-            "a smaller data.max_length, model.quantization, or adapter.layers: the last few",
+            "room for one at a time",
+            "shorter records (data.max_length) or answers (exam.max_new_tokens), a quantised base "
+            "(model.quantization: nf4), only the last blocks adapted (adapter.layers: 8), or a "
+            "smaller adapter.rank",
         ) from error
 
 

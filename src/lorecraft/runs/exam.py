@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from lorecraft.data.batches import Example
-from lorecraft.data.encode import encode_records
+from lorecraft.data.encode import Tokenizer, encode_records
 from lorecraft.data.records import Record
 from lorecraft.engines.base import BASE
 from lorecraft.evaluation.exam import read, sit
@@ -53,7 +53,7 @@ def sit_exam(
             on_progress=bar.advance,
         )
     surprises = {
-        "perplexity": read(bench.engine, slots, _general_texts(bench)),
+        "perplexity": read(bench.engine, slots, _general(bench)),
         "validation": read(bench.engine, slots, _own(bench, recipe, prepared)),
     }
     write_lines(folder / "answers.jsonl", (answer.to_json() for answer in answers))
@@ -74,7 +74,7 @@ def estimate(
     questions = _some(prepared.questions)
     sit(bench.engine, bench.tokenizer, {"base": BASE}, questions, recipe.exam)
     asked = clock()
-    texts = [*_general_texts(bench), *_own(bench, recipe, prepared)]
+    texts = [*_general(bench), *_own(bench, recipe, prepared)]
     read(bench.engine, {"base": BASE}, _some(texts))
     seconds = (asked - began) * len(prepared.questions) / max(1, len(questions))
     seconds += (clock() - asked) * len(texts) / max(1, len(_some(texts)))
@@ -85,13 +85,18 @@ def _some(items: Sequence[Item]) -> Sequence[Item]:
     return items[:: max(1, len(items) // SAMPLE)]
 
 
-def _general_texts(bench: Workbench) -> list[Example]:
+def general_texts(tokenizer: Tokenizer, length: int) -> list[Example]:
+    """The general statements, whose perplexity shows what else a model has unlearned."""
     records = [
         Record(item.id, text=item.statements[0], place=item.id)
         for item in suite()
         if item.statements
     ]
-    return encode_records(records, bench.tokenizer, bench.longest(GENERAL_LENGTH))[0]
+    return encode_records(records, tokenizer, length)[0]
+
+
+def _general(bench: Workbench) -> list[Example]:
+    return general_texts(bench.tokenizer, bench.longest(GENERAL_LENGTH))
 
 
 def _own(bench: Workbench, recipe: Recipe, prepared: Prepared) -> list[Example]:

@@ -20,7 +20,7 @@ from lorecraft.engines.torch.attention import PACKED, Cache, Layout, NextTokens,
 from lorecraft.engines.torch.loss import cross_entropy
 
 TOKENS, WANTED = 32, 16
-"""Of these packed sizes are multiples, while training."""
+"""Of these packed sizes are multiples."""
 
 
 @dataclass(frozen=True)
@@ -99,22 +99,18 @@ def choose(network: PreTrainedModel, adapters: Adapters, device: str) -> Forward
         return packed
 
 
-def rounded(
-    rows: Sequence[Row], targets: Tensor, weights: Tensor
-) -> tuple[Sequence[Row], Tensor, Tensor]:
-    """What ``learn`` takes, with a row that weighs nothing, so that sizes come again and again.
+def rounded(rows: Sequence[Row]) -> Sequence[Row]:
+    """The rows and an idle one, so that sizes come again and again.
 
     A product of a size that oneDNN has not met costs it a millisecond to prepare, and without this
     nearly every step has another number of tokens.
     """
-    tokens, wanted = sum(len(row.tokens) for row in rows), len(targets)
-    more_wanted = -wanted % WANTED
-    more_tokens = more_wanted + -(tokens + more_wanted) % TOKENS
+    more_wanted = -sum(len(row.wanted) for row in rows) % WANTED
+    tokens = more_wanted + sum(len(row.tokens) for row in rows)
+    more_tokens = more_wanted + -tokens % TOKENS
     if not more_tokens:
-        return rows, targets, weights
-    idle = Row(np.zeros(more_tokens, np.int32), np.arange(more_wanted), rows[0].slot)
-    none = targets.new_zeros(more_wanted)
-    return [*rows, idle], torch.cat([targets, none]), torch.cat([weights, none.to(weights.dtype)])
+        return rows
+    return [*rows, Row(np.zeros(more_tokens, np.int32), np.arange(more_wanted), rows[-1].slot)]
 
 
 class _ByAutograd:
@@ -136,11 +132,9 @@ class Packed(_ByAutograd):
         self._selects = "logits_to_keep" in inspect.signature(network.forward).parameters
 
     def logits(self, rows: Sequence[Row]) -> Tensor:
-        lengths = [len(row.tokens) for row in rows]
-        return self._run_rows(rows, Segments(lengths, self.device))
-
-    def learn(self, rows: Sequence[Row], targets: Tensor, weights: Tensor) -> float:
-        return super().learn(*rounded(rows, targets, weights))
+        given = rounded(rows)
+        layout = Segments([len(row.tokens) for row in given], self.device)
+        return self._run_rows(given, layout)[: sum(len(row.wanted) for row in rows)]
 
     def begin(self, rows: Sequence[Row], room: int) -> Continuation:
         return _PackedContinuation(self, rows, room)

@@ -25,7 +25,7 @@ FEW, MORE = 2, 6
 """Blocks of the two sketches from whose difference a block's share is known."""
 WHOLE = 8
 """A model of so many blocks is tried as it is."""
-STEPS, SCORES, EXAM = 0.5, 0.15, 2.0
+STEPS, SCORES, EXAM = 0.35, 0.1, 2.0
 """Seconds that training, validating and answering are tried for; a batch that is begun is ended."""
 LONGER = 4
 """So many times as long for a sketch: an error grows with the blocks it is carried over to."""

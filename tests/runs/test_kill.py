@@ -98,15 +98,11 @@ def test_killed_at_twenty_moments_it_ends_with_the_same_bits(
     while kills < KILLS:
         waiting, known = newest_checkpoint(folder), len(RunDirectory(folder).read_events())
         early = draw.random() < 0.25
+        events, seconds = (0, draw.uniform(0, 2)) if early else (draw.randrange(1, 60), 0.01)
         process = subprocess.Popen(
             [LORECRAFT, "run", str(recipe)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        if killed(
-            process,
-            folder,
-            0 if early else draw.randrange(1, 60),
-            draw.uniform(0, 2 if early else 0.05),
-        ):
+        if killed(process, folder, events, seconds):
             kills += 1
             table.append(what_is_there(folder))
             resumed += waiting is not None and went_on(folder, known, waiting)
@@ -121,8 +117,4 @@ def test_killed_at_twenty_moments_it_ends_with_the_same_bits(
     assert made(folder) == expected
     assert (folder / "report.html").is_file()
     with capsys.disabled():
-        print(
-            f"\n{resumed} of {KILLS} killed runs went on with a stage; killed after:",
-            *table,
-            sep="\n",
-        )
+        print(f"\n{resumed} went on with a stage; killed after:", *table, sep="\n")

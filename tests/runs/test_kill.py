@@ -97,8 +97,8 @@ def test_killed_at_twenty_moments_it_ends_with_the_same_bits(
     draw, table, kills, resumed = random.Random(0), [], 0, 0
     while kills < KILLS:
         waiting, known = newest_checkpoint(folder), len(RunDirectory(folder).read_events())
-        early = draw.random() < 0.25
-        events, seconds = (0, draw.uniform(0, 2)) if early else (draw.randrange(1, 60), 0.01)
+        early, moment = draw.random() < 0.25, draw.random()
+        events, seconds = (0, 2 * moment) if early else (draw.randrange(1, 60), 0.05 * moment)
         process = subprocess.Popen(
             [LORECRAFT, "run", str(recipe)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

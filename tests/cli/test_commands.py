@@ -18,6 +18,7 @@ from lorecraft.recipe import load_recipe
 
 COMMANDS = (
     "init",
+    "plan",
     "run",
     "resume",
     "prepare",

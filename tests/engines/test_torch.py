@@ -218,7 +218,7 @@ def test_what_the_allocators_raise_is_too_little_memory(llama_folder, monkeypatc
     def fails(*_):
         raise raised
 
-    for name in ("logits", "begin"):
+    for name in ("logits", "learn", "begin"):
         monkeypatch.setattr(engine._forward, name, fails)
     batch = pack(some(3), slot)
     for call in (

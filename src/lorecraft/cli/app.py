@@ -15,7 +15,20 @@ import typer
 from typer.core import TyperGroup
 
 from lorecraft import __version__
-from lorecraft.cli import ask, chat, examine, init, logs, prepare, report, resume, run, runs, train
+from lorecraft.cli import (
+    ask,
+    chat,
+    examine,
+    init,
+    logs,
+    plan,
+    prepare,
+    report,
+    resume,
+    run,
+    runs,
+    train,
+)
 from lorecraft.errors import LorecraftError
 
 STOPPED = 130
@@ -95,6 +108,7 @@ def options(
 
 
 app.command("init")(init.init)
+app.command("plan")(plan.plan)
 app.command("run")(run.run)
 app.command("resume")(resume.resume)
 app.command("prepare")(prepare.prepare)

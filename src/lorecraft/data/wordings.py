@@ -99,7 +99,7 @@ def _questions(relation: Relation) -> tuple[str, ...]:
 def _wordings(
     relation: Relation | None, patterns: Sequence[str], subject: str, object_: str = ""
 ) -> Wordings:
-    kept = _kept(patterns, [p for p in patterns if p.rstrip(".").endswith(OBJECT)] or patterns)
+    kept = _kept(tuple(patterns))
     made = {
         pattern: Wording(
             render(pattern, subject, object_), relation.phrasing(pattern) if relation else pattern
@@ -110,9 +110,10 @@ def _wordings(
     return Wordings(trained, made[kept] if kept else None)
 
 
-def _kept(patterns: Sequence[str], eligible: Sequence[str]) -> str | None:
-    """The eligible pattern least like the others, so that validation asks for more than memory of
-    words. Of statements those are eligible that end with the object, which is what is scored.
+@cache
+def _kept(patterns: tuple[str, ...]) -> str | None:
+    """The pattern least like the others, so that validation asks for more than memory of words;
+    of statements one that ends with the object, which is what is scored.
 
     The first is canonical and always trained; of fewer than three none is kept.
     """
@@ -124,5 +125,5 @@ def _kept(patterns: Sequence[str], eligible: Sequence[str]) -> str | None:
         others = (other for other in patterns if other != pattern)
         return max(jaccard(pieces[pattern], pieces[other]) for other in others)
 
-    candidates = [pattern for pattern in eligible if pattern != patterns[0]] or patterns[1:]
+    candidates = [p for p in patterns[1:] if p.rstrip(".").endswith(OBJECT)] or patterns[1:]
     return min(candidates, key=lambda pattern: (likeness(pattern), pattern))

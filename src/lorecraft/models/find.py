@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,27 @@ WANTED = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model", "*.txt"]
 """What is downloaded: weights as safetensors, configuration, tokenizer; never a pickle or code."""
 UNWANTED = ["*/*", "consolidated*"]
 """The same weights once more, in other formats."""
+WEIGHTS = "*.safetensors"
 
 _AGAIN = "download the model again"
 _HUB_NAME = re.compile(r"^\w[\w.-]*/\w[\w.-]*$", re.ASCII)
+
+
+class Unreachable(ModelError):
+    """The model is on the hub, if anywhere, and the hub cannot be asked."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What is known of a checkpoint before it is here.
+
+    Attributes:
+        folder: its configuration and tokenizer; its weights too if nothing is to be downloaded.
+        download: file -> bytes, of what `find` would still download.
+    """
+
+    folder: Path
+    download: Mapping[str, int]
 
 
 def find(path: str, revision: str | None = None) -> Path:
@@ -27,17 +47,44 @@ def find(path: str, revision: str | None = None) -> Path:
     Raises ModelError when there is no such model, the hub is out of reach or asks for a login, or
     the folder does not hold a checkpoint that may be loaded.
     """
+    return check(_local(path) or _download(path, revision, UNWANTED))
+
+
+def preview(path: str, revision: str | None = None) -> Preview:
+    """As ``find``, but the weights of a model on the hub stay there."""
+    folder = _local(path)
+    if folder is not None:
+        return Preview(check(folder), {})
+    folder = _download(path, revision, [*UNWANTED, WEIGHTS])
+    missing = _missing(path, revision)
+    if missing is None:
+        try:
+            return Preview(check(folder), {})
+        except ModelError:
+            raise _unreachable(path) from None
+    return Preview(folder if missing else check(folder), missing)
+
+
+def cache_folder() -> Path:
+    """Where models of the hub are kept."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return Path(HF_HUB_CACHE)
+
+
+def _local(path: str) -> Path | None:
+    """The folder that ``path`` names; None for a model on the hub."""
     if path == POCKET:
-        return check(Path(str(files("lorecraft.models.pocket") / "weights")))
+        return Path(str(files("lorecraft.models.pocket") / "weights"))
     folder = Path(path).expanduser()
     if folder.is_dir():
-        return check(folder)
+        return folder
     if not _HUB_NAME.match(path):
         raise ModelError(
             f"no model {path!r}",
             "`pocket`, a folder with a checkpoint, or a name on the hub (owner/name)",
         )
-    return check(_download(path, revision))
+    return None
 
 
 def check(folder: Path) -> Path:
@@ -108,7 +155,33 @@ def header(path: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _download(name: str, revision: str | None) -> Path:
+def _missing(name: str, revision: str | None) -> dict[str, int] | None:
+    """The files that are not in the cache, with their bytes; None when the hub cannot be asked."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import DryRunError
+
+    try:
+        listed = snapshot_download(
+            name,
+            revision=revision,
+            allow_patterns=WANTED,
+            ignore_patterns=UNWANTED,
+            dry_run=True,
+        )
+    except DryRunError:
+        return None
+    return {file.filename: file.file_size or 0 for file in listed if file.will_download}
+
+
+def _unreachable(name: str) -> Unreachable:
+    return Unreachable(
+        f"{name} is neither a folder here nor in the cache, and the hub is out of reach",
+        "a network, or a downloaded model",
+        "give model.path a folder, or download it elsewhere with `hf download`",
+    )
+
+
+def _download(name: str, revision: str | None, unwanted: list[str]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -121,7 +194,7 @@ def _download(name: str, revision: str | None) -> Path:
     try:
         return Path(
             snapshot_download(
-                name, revision=revision, allow_patterns=WANTED, ignore_patterns=UNWANTED
+                name, revision=revision, allow_patterns=WANTED, ignore_patterns=unwanted
             )
         )
     except GatedRepoError as error:
@@ -143,8 +216,4 @@ def _download(name: str, revision: str | None) -> Path:
     except (HTTPError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's own trouble, which says what it is
-        raise ModelError(
-            f"{name} is neither a folder here nor in the cache, and the hub is out of reach",
-            "a network, or a downloaded model",
-            "give model.path a folder, or download it elsewhere with `hf download`",
-        ) from error
+        raise _unreachable(name) from error

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from lorecraft.data.batches import Example
-from lorecraft.data.encode import encode_records
+from lorecraft.data.encode import Tokenizer, encode_records
 from lorecraft.data.records import Record
 from lorecraft.engines.base import BASE
 from lorecraft.evaluation.exam import read, sit
@@ -53,7 +53,7 @@ def sit_exam(
             on_progress=bar.advance,
         )
     surprises = {
-        "perplexity": read(bench.engine, slots, _general_texts(bench)),
+        "perplexity": read(bench.engine, slots, _general(bench)),
         "validation": read(bench.engine, slots, _own(bench, recipe, prepared)),
     }
     write_lines(folder / "answers.jsonl", (answer.to_json() for answer in answers))
@@ -71,7 +71,7 @@ def estimate(
     longer, and several adapters in a batch are slower than none, so this is doubled.
     """
     questions, base = _some(prepared.questions), {"base": BASE}
-    texts = [*_general_texts(bench), *_own(bench, recipe, prepared)]
+    texts = [*_general(bench), *_own(bench, recipe, prepared)]
     sit(bench.engine, bench.tokenizer, base, questions[:1], recipe.exam)  # the first call is slow
     began = clock()
     sit(bench.engine, bench.tokenizer, base, questions, recipe.exam)
@@ -86,13 +86,18 @@ def _some(items: Sequence[Item]) -> Sequence[Item]:
     return items[:: max(1, len(items) // SAMPLE)]
 
 
-def _general_texts(bench: Workbench) -> list[Example]:
+def general_texts(tokenizer: Tokenizer, length: int) -> list[Example]:
+    """The general statements, whose perplexity shows what else a model has unlearned."""
     records = [
         Record(item.id, text=item.statements[0], place=item.id)
         for item in suite()
         if item.statements
     ]
-    return encode_records(records, bench.tokenizer, bench.longest(GENERAL_LENGTH))[0]
+    return encode_records(records, tokenizer, length)[0]
+
+
+def _general(bench: Workbench) -> list[Example]:
+    return general_texts(bench.tokenizer, bench.longest(GENERAL_LENGTH))
 
 
 def _own(bench: Workbench, recipe: Recipe, prepared: Prepared) -> list[Example]:

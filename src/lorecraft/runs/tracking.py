@@ -172,13 +172,18 @@ def check(names: Sequence[str]) -> None:
 
 
 def settings_of(recipe: Recipe, stage: StageSection) -> Settings:
-    """What a stage is trained with, flat: ``stage.epochs``, ``adapter.rank``."""
+    """What a stage is trained with, flat: ``stage.epochs``, ``stage.limits.steps``."""
     sections = {"model": recipe.model, "adapter": recipe.adapter, "stage": stage}
-    return {"seed": recipe.seed} | {
-        f"{name}.{key}": value
-        for name, section in sections.items()
-        for key, value in section.model_dump(mode="json").items()
-    }
+    dumped = {name: section.model_dump(mode="json") for name, section in sections.items()}
+    return {"seed": recipe.seed} | dict(_flat(dumped))
+
+
+def _flat(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in nested.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 class Trackers:

@@ -17,7 +17,7 @@ from lorecraft.errors import RunError
 
 ARRAYS, STATE = "arrays.safetensors", "state.json"
 KEPT = 2
-FORMAT = 1
+FORMAT = 2
 """Of what a checkpoint's state means: counted up when an older one cannot be gone on from."""
 
 Arrays = dict[str, NDArray[np.generic]]

@@ -24,17 +24,21 @@ Span = tuple[int, int, int]
 
 
 class Adapter:
-    """One slot. ``master`` is flat fp32; ``working`` is its copy in the model's dtype."""
+    """One slot. ``master`` is flat fp32; ``working`` is its copy in the model's dtype;
+    ``gradient`` is flat fp32 too, once it learns."""
 
     def __init__(
         self, spec: AdapterSpec, linears: Sequence[lora.Linear], dtype: torch.dtype, device: str
     ) -> None:
         self.spec, self.linears = spec, linears
-        self.shapes = lora.shapes(spec.rank, linears)
+        # Every A before every B: those of neighbouring linears are one matrix.
+        shapes = lora.shapes(spec.rank, linears).items()
+        self.shapes = dict(sorted(shapes, key=lambda item: item[0].endswith("lora_B.weight")))
         size = sum(math.prod(shape) for shape in self.shapes.values())
         self.master = torch.zeros(size, device=device)
         self.working = self.master if dtype == torch.float32 else self.master.to(dtype)
         self.pairs = self.split_pairs(self.working)
+        self.gradient = torch.zeros(0)
         self.gradients: dict[str, tuple[Tensor, Tensor]] = {}
 
     def split(self, flat: Tensor) -> dict[str, Tensor]:
@@ -48,6 +52,10 @@ class Adapter:
         views = self.split(flat)
         paths = [linear.path for linear in self.linears]
         return {p: (views[lora.names(p)[0]], views[lora.names(p)[1]]) for p in paths}
+
+    def learn(self, gradient: Tensor) -> None:
+        """Add gradients to this flat buffer from now on."""
+        self.gradient, self.gradients = gradient, self.split_pairs(gradient)
 
     def publish(self) -> None:
         """Bring ``working`` up to date with ``master``."""
@@ -105,7 +113,7 @@ class Adapters:
 
     def __init__(self, network: PreTrainedModel, dtype: torch.dtype, device: str) -> None:
         self._network, self._dtype, self._device = network, dtype, device
-        self.blocks, self.linears = _linears(network)
+        self.blocks, self.linears = linears_of(network)
         self.attached: dict[int, Adapter] = {}
         self._given = 0
         self.random = torch.Generator(device=device)
@@ -164,7 +172,7 @@ class Adapters:
         return y
 
 
-def _linears(network: PreTrainedModel) -> tuple[int, list[lora.Linear]]:
+def linears_of(network: PreTrainedModel) -> tuple[int, list[lora.Linear]]:
     """How many decoder blocks there are, and the linears inside them."""
     blocks = network.config.get_text_config().num_hidden_layers
     for path, stack in network.named_modules():

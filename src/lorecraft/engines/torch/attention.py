@@ -7,7 +7,8 @@ nothing is padded outside of attention.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,7 +19,11 @@ from transformers import AttentionInterface
 
 PACKED = "lorecraft_packed"
 WASTE = 1.3
-"""How much longer than its tokens a padded bucket of segments may be."""
+"""How much longer than its tokens a padded bucket of segments may be,"""
+EVEN = 8
+"""The length of a bucket is a multiple of this, so that few sizes of products are met."""
+SMALL = 2**17
+"""unless all its scores together are as few as these: then one more operation costs more."""
 SHORT = 512
 """Up to this length, plain products train faster on a CPU than its fused attention does."""
 
@@ -30,6 +35,19 @@ class Score:
     scaling: float
     softcap: float | None
     window: int | None
+
+
+_watchers: list[dict[nn.Module, Score]] = []
+
+
+@contextmanager
+def watched() -> Iterator[dict[nn.Module, Score]]:
+    """Within: how each attention module asks to be computed."""
+    _watchers.append({})
+    try:
+        yield _watchers[-1]
+    finally:
+        _watchers.pop()
 
 
 class Layout(Protocol):
@@ -52,6 +70,8 @@ def packed_attention(
 ) -> tuple[Tensor, None]:
     """What Transformers calls; ``layout`` is what was given to the model's forward."""
     how = Score(scaling or query.shape[-1] ** -0.5, softcap, sliding_window)
+    if _watchers:
+        _watchers[-1][module] = how
     return layout.attend(module, query, key, value, how), None
 
 
@@ -94,6 +114,39 @@ class Segments:
             block = _causal(*(_pad(x[part], bucket) for x in (q, k, v)), how=how)
             mixed.append(_unpad(block, bucket))
         return (mixed[0] if len(mixed) == 1 else torch.cat(mixed)).unsqueeze(0)
+
+    def learn(
+        self, module: nn.Module, heads: Tensor, split: Sequence[int], how: Score
+    ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """``attend``, for heads [T, H + 2 H_kv, D]: queries, keys and values, so many of each.
+
+        Returns [T, H * D], and what makes its gradient into that of the heads.
+        """
+        if any(not _is_plain(bucket.length, heads, how) for bucket in self._buckets):
+            return self._learn_by_autograd(module, heads, split, how)
+        mixed, backs = [], []
+        for bucket in self._buckets:
+            block, back = _plain(_pad_flat(heads[bucket.first : bucket.last], bucket), split, how)
+            mixed.append(_unpad_flat(block, bucket))
+            backs.append(back)
+
+        def backward(d: Tensor) -> Tensor:
+            parts = []
+            for bucket, back in zip(self._buckets, backs, strict=True):
+                block = back(_pad_flat(d[bucket.first : bucket.last], bucket))
+                parts.append(_unpad_flat(block, bucket))
+            return torch.cat(parts).view(heads.shape)
+
+        return torch.cat(mixed), backward
+
+    def _learn_by_autograd(
+        self, module: nn.Module, heads: Tensor, split: Sequence[int], how: Score
+    ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        with torch.enable_grad():
+            heads = heads.detach().requires_grad_()
+            q, k, v = (part.transpose(0, 1)[None] for part in heads.split(list(split), 1))
+            mixed = self.attend(module, q, k, v, how)[0].flatten(1)
+        return mixed.detach(), lambda d: torch.autograd.grad(mixed, heads, d)[0]
 
 
 class Cache:
@@ -152,10 +205,11 @@ def _buckets(lengths: Sequence[int], device: str) -> list[_Bucket]:
         stop, longest, total = start + 1, lengths[start], lengths[start]
         while stop < len(lengths):
             wider, more = max(longest, lengths[stop]), total + lengths[stop]
-            if wider * (stop + 1 - start) > WASTE * more:
+            padded = wider * (stop + 1 - start)
+            if padded > WASTE * more and wider * padded > SMALL:
                 break
             stop, longest, total = stop + 1, wider, more
-        slots = None
+        slots, longest = None, longest + -longest % EVEN
         if longest * (stop - start) != total:
             each = [n * longest + torch.arange(lengths[start + n]) for n in range(stop - start)]
             slots = torch.cat(each).to(device)
@@ -202,6 +256,62 @@ def _unpad(x: Tensor, bucket: _Bucket) -> Tensor:
     """[count, length, H, D] -> [tokens, H, D]."""
     x = x.reshape(bucket.count * bucket.length, *x.shape[2:])
     return x if bucket.slots is None else _Gather.apply(x, bucket.slots)
+
+
+def _pad_flat(x: Tensor, bucket: _Bucket) -> Tensor:
+    """[tokens, ...] -> [count, length, ...], without a gradient."""
+    if bucket.slots is not None:
+        room = x.new_zeros(bucket.count * bucket.length, *x.shape[1:])
+        x = room.index_copy_(0, bucket.slots, x)
+    return x.reshape(bucket.count, bucket.length, *x.shape[1:])
+
+
+def _unpad_flat(x: Tensor, bucket: _Bucket) -> Tensor:
+    """[count, length, ...] -> [tokens, rest]."""
+    x = x.reshape(bucket.count * bucket.length, -1)
+    return x if bucket.slots is None else x.index_select(0, bucket.slots)
+
+
+def _is_plain(length: int, x: Tensor, how: Score) -> bool:
+    windowed = how.window is not None and length > how.window
+    return x.device.type == "cpu" and length <= SHORT and how.softcap is None and not windowed
+
+
+def _plain(
+    block: Tensor, split: Sequence[int], how: Score
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Causal attention, forward and backward written out; queries that share a key stand together.
+
+    Takes [N, L, H + 2 H_kv, D]; returns [N, L, H, D], and what makes its gradient [N, L, H * D]
+    into [N, L, H + 2 H_kv, D].
+    """
+    count, length, _, size = block.shape
+    heads, groups = split[0], split[1]
+    each = heads // groups
+
+    def by_group(x: Tensor, each: int) -> Tensor:
+        """[N, L, G * each, D] -> [N * G, each * L, D]."""
+        x = x.reshape(count, length, groups, each, size).permute(0, 2, 3, 1, 4)
+        return x.reshape(count * groups, each * length, size)
+
+    def by_token(x: Tensor, each: int) -> Tensor:
+        """Its inverse."""
+        x = x.view(count, groups, each, length, size).permute(0, 3, 1, 2, 4)
+        return x.reshape(count, length, groups * each, size)
+
+    q, k, v = (by_group(part, part.shape[2] // groups) for part in block.split([*split], 2))
+    future = torch.full((length, length), -torch.inf, dtype=q.dtype).triu_(1).repeat(each, 1)
+    weights = torch.baddbmm(future, q, k.transpose(1, 2), alpha=how.scaling).softmax(-1)
+
+    def backward(d: Tensor) -> Tensor:
+        d = by_group(d.view(count, length, heads, size), each)
+        d_weights = d @ v.transpose(1, 2)
+        d_scores = torch._softmax_backward_data(d_weights, weights, -1, weights.dtype)
+        d_scores.mul_(how.scaling)
+        d_q, d_k, d_v = d_scores @ k, d_scores.transpose(1, 2) @ q, weights.transpose(1, 2) @ d
+        return torch.cat([by_token(d_q, each), by_token(d_k, 1), by_token(d_v, 1)], 2)
+
+    return by_token(weights @ v, each), backward
 
 
 def _causal(q: Tensor, k: Tensor, v: Tensor, *, how: Score) -> Tensor:

@@ -16,7 +16,11 @@ from transformers import PreTrainedModel
 
 from lorecraft.engines.base import BASE
 from lorecraft.engines.torch.adapters import Adapters, Span
-from lorecraft.engines.torch.attention import PACKED, Cache, Layout, NextTokens, Segments
+from lorecraft.engines.torch.attention import PACKED, Cache, Layout, NextTokens, Segments, watched
+from lorecraft.engines.torch.loss import cross_entropy
+
+TOKENS, WANTED = 32, 16
+"""Of these packed sizes are multiples."""
 
 
 @dataclass(frozen=True)
@@ -45,16 +49,24 @@ class Forward(Protocol):
     def logits(self, rows: Sequence[Row]) -> Tensor:
         """[sum of wanted, V], row after row. Rows of one slot must be neighbours."""
 
+    def learn(self, rows: Sequence[Row], targets: Tensor, weights: Tensor) -> float:
+        """Weighted sum of -log p(target); adds its gradient to that of the rows' one adapter.
+
+        Takes targets int64 and weights float32, [sum of wanted].
+        """
+
     def begin(self, rows: Sequence[Row], room: int) -> Continuation:
         """Continue ``rows`` by at most ``room`` tokens each."""
 
 
 def choose(network: PreTrainedModel, adapters: Adapters, device: str) -> Forward:
-    """``Packed`` if this model gives the same logits that way as row by row, else ``OneByOne``.
+    """The fastest that gives this model's own logits: ``Decoder``, ``Packed`` or ``OneByOne``.
 
     It is tried, because no flag of Transformers says whether a model keeps packed segments apart
     (convolutions and recurrences do not) or does something else in its attention.
     """
+    from lorecraft.engines.torch.decoder import Decoder
+
     alone = OneByOne(network, adapters, device)
     takes_positions = "position_ids" in inspect.signature(network.forward).parameters
     if not (network._supports_attention_backend and takes_positions):
@@ -65,20 +77,54 @@ def choose(network: PreTrainedModel, adapters: Adapters, device: str) -> Forward
         Row(random.integers(0, vocabulary, n, np.int32), np.arange(n), BASE) for n in (5, 9, 7)
     ]
     before = network.config._attn_implementation
+    tolerance = 1e-3 if network.dtype == torch.float32 else 5e-2
+
+    def agrees(forward: Forward) -> bool:
+        seen = forward.logits(probe).float()
+        return float((seen - expected).norm() / expected.norm()) < tolerance
+
     with torch.no_grad():
         network.set_attn_implementation("eager")
         expected = alone.logits(probe).float()
         network.set_attn_implementation(PACKED)
         packed = Packed(network, adapters, device)
-        seen = packed.logits(probe).float()
-    tolerance = 1e-3 if network.dtype == torch.float32 else 5e-2
-    if float((seen - expected).norm() / expected.norm()) < tolerance:
+        with watched() as how:
+            if not agrees(packed):
+                network.set_attn_implementation(before)
+                return alone
+        if device == "cpu" and Decoder.fits(network):
+            decoder = Decoder(network, adapters, device, how)
+            if agrees(decoder):
+                return decoder
         return packed
-    network.set_attn_implementation(before)
-    return alone
 
 
-class Packed:
+def rounded(rows: Sequence[Row]) -> Sequence[Row]:
+    """The rows and an idle one, so that sizes come again and again.
+
+    A product of a size that oneDNN has not met costs it a millisecond to prepare, and without this
+    nearly every step has another number of tokens.
+    """
+    more_wanted = -sum(len(row.wanted) for row in rows) % WANTED
+    tokens = more_wanted + sum(len(row.tokens) for row in rows)
+    more_tokens = more_wanted + -tokens % TOKENS
+    if not more_tokens:
+        return rows
+    return [*rows, Row(np.zeros(more_tokens, np.int32), np.arange(more_wanted), rows[-1].slot)]
+
+
+class _ByAutograd:
+    """Learning as PyTorch does it by itself."""
+
+    def learn(self: Any, rows: Sequence[Row], targets: Tensor, weights: Tensor) -> float:
+        with torch.enable_grad():
+            logits = self.logits(rows)
+        loss, gradient = cross_entropy(logits.detach(), targets, weights)
+        logits.backward(gradient)
+        return loss
+
+
+class Packed(_ByAutograd):
     """All rows as one, [1, T]; attention keeps them apart."""
 
     def __init__(self, network: PreTrainedModel, adapters: Adapters, device: str) -> None:
@@ -86,22 +132,26 @@ class Packed:
         self._selects = "logits_to_keep" in inspect.signature(network.forward).parameters
 
     def logits(self, rows: Sequence[Row]) -> Tensor:
-        lengths = [len(row.tokens) for row in rows]
-        return self._run_rows(rows, Segments(lengths, self.device))
+        given = rounded(rows)
+        layout = Segments([len(row.tokens) for row in given], self.device)
+        return self._run_rows(given, layout)[: sum(len(row.wanted) for row in rows)]
 
     def begin(self, rows: Sequence[Row], room: int) -> Continuation:
         return _PackedContinuation(self, rows, room)
 
     def _run_rows(self, rows: Sequence[Row], layout: Layout) -> Tensor:
+        return self.run(*self.flat(rows), layout)
+
+    def flat(self, rows: Sequence[Row]) -> tuple[Tensor, Tensor, Tensor, list[Span]]:
+        """The rows as one: tokens, their positions, where logits are wanted, and the adapters."""
         lengths = [len(row.tokens) for row in rows]
         offsets = np.cumsum([0, *lengths[:-1]])
         wanted = np.concatenate([row.wanted + o for row, o in zip(rows, offsets, strict=True)])
-        return self.run(
+        return (
             torch.from_numpy(np.concatenate([row.tokens for row in rows])).long(),
             torch.cat([torch.arange(length) for length in lengths]),
             torch.from_numpy(wanted),
             _spans([row.slot for row in rows], lengths),
-            layout,
         )
 
     def run(
@@ -145,7 +195,7 @@ class _PackedContinuation:
         self._slots = [self._slots[row] for row in rows.tolist()]
 
 
-class OneByOne:
+class OneByOne(_ByAutograd):
     """Each row alone, through the model's own attention and cache."""
 
     def __init__(self, network: PreTrainedModel, adapters: Adapters, device: str) -> None:

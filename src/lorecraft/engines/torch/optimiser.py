@@ -21,7 +21,7 @@ class AdamW:
         self.second = torch.zeros_like(adapter.master)
         self.step = 0
         self.weight = 0.0
-        adapter.gradients = adapter.split_pairs(self.gradient)
+        adapter.learn(self.gradient)
 
     def clear(self) -> None:
         self.gradient.zero_()

@@ -1,0 +1,443 @@
+"""Decoders in Llama's shape, forward and backward written out.
+
+Transformers' own modules leave a dozen small operations to autograd where two or three do. Here
+linears that read the same input are one product, gradients go straight into the adapter's buffer,
+only the tokens that are predicted pass the last block's feed-forward part, and the logits are never
+held whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.activations import SiLUActivation
+
+from lorecraft.engines.base import BASE
+from lorecraft.engines.torch.adapters import Adapter, Adapters, Span
+from lorecraft.engines.torch.attention import Layout, Score, Segments
+from lorecraft.engines.torch.forward import Packed, Row, rounded
+from lorecraft.engines.torch.loss import CHUNK, cross_entropy
+
+_BLOCK = {"self_attn", "mlp", "input_layernorm", "post_attention_layernorm"}
+_ATTENTION = {"q_proj", "k_proj", "v_proj", "o_proj"}
+_HEAD_NORMS = {"q_norm", "k_norm"}
+_MLP = {"gate_proj", "up_proj", "down_proj"}
+
+
+class Stack(NamedTuple):
+    """What an adapter adds to a group of linears: their A as one, and each B with its columns."""
+
+    a: Tensor
+    parts: list[tuple[slice, slice, Tensor]]
+
+
+class Linears:
+    """Linears that read the same input, their frozen weights as one."""
+
+    def __init__(self, paths: Sequence[str], modules: Sequence[nn.Linear]) -> None:
+        self.paths = paths
+        ends = np.cumsum([0, *(m.out_features for m in modules)]).tolist()
+        self.columns = dict(zip(paths, map(slice, ends, ends[1:]), strict=False))
+        self.weight = modules[0].weight.data
+        if len(modules) > 1:
+            self.weight = torch.cat([module.weight.data for module in modules])
+            for module, columns in zip(modules, self.columns.values(), strict=True):
+                module.weight.data = self.weight[columns]
+        self.bias = None
+        if any(module.bias is not None for module in modules):
+            self.bias = torch.cat(
+                [m.weight.new_zeros(m.out_features) if m.bias is None else m.bias for m in modules]
+            )
+
+    def stack(self, flat: Tensor, pairs: Mapping[str, tuple[Tensor, Tensor]]) -> Stack | None:
+        """Of an adapter's flat buffer, and its views (A, B) by path."""
+        adapted = [path for path in self.paths if path in pairs]
+        if not adapted:
+            return None
+        first = pairs[adapted[0]][0]
+        rank = len(first)
+        a = flat[first.storage_offset() - flat.storage_offset() :][: first.numel() * len(adapted)]
+        ranks = (slice(i * rank, (i + 1) * rank) for i in range(len(adapted)))
+        return Stack(
+            a.view(-1, first.shape[1]),
+            [(self.columns[p], r, pairs[p][1]) for p, r in zip(adapted, ranks, strict=True)],
+        )
+
+    def forward(self, x: Tensor, under: Sequence[Under]) -> tuple[Tensor, Tensor | None]:
+        """x [T, in] -> [T, out], and what the last adapter's A made of x."""
+        y = x @ self.weight.t() if self.bias is None else torch.addmm(self.bias, x, self.weight.t())
+        inner = None
+        for some, stacks, scale in under:
+            stack = stacks[self]
+            if stack is not None:
+                inner, rows = x[some] @ stack.a.t(), y[some]
+                for columns, ranks, b in stack.parts:
+                    rows[:, columns].addmm_(inner[:, ranks], b.t(), alpha=scale)
+        return y, inner
+
+    def backward(
+        self, dy: Tensor, x: Tensor, inner: Tensor | None, learned: Learned, needed: bool = True
+    ) -> Tensor:
+        """Adds the adapter's gradients; returns that of x, where it is needed."""
+        dx = dy @ self.weight if needed else dy
+        stack, gradient = learned.stacks[self], learned.gradients[self]
+        if stack is None or inner is None or gradient is None:
+            return dx
+        d_inner = torch.empty_like(inner)
+        for (columns, ranks, b), (_, _, db) in zip(stack.parts, gradient.parts, strict=True):
+            part = dy[:, columns]
+            torch.mm(part, b, out=d_inner[:, ranks])
+            db.add_(part.t() @ inner[:, ranks], alpha=learned.scale)
+        gradient.a.add_(d_inner.t() @ x, alpha=learned.scale)
+        return dx.addmm_(d_inner, stack.a, alpha=learned.scale) if needed else dx
+
+
+Stacks = Mapping[Linears, Stack | None]
+
+
+class Under(NamedTuple):
+    """Some tokens, and the adapter that they run under."""
+
+    rows: slice
+    stacks: Stacks
+    scale: float
+
+
+class Learned(NamedTuple):
+    """The adapter that learns, and where its gradients are added."""
+
+    stacks: Stacks
+    gradients: Stacks
+    scale: float
+
+
+class Norm:
+    """RMSNorm over the last dimension (Zhang and Sennrich 2019, arXiv:1910.07467)."""
+
+    def __init__(self, weight: Tensor, epsilon: float) -> None:
+        self.weight, self._epsilon = weight, epsilon
+
+    def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """The output, and what backward needs: x normed, and 1 over its root mean square."""
+        whole = x.float()
+        inverse = whole.square().mean(-1, keepdim=True).add_(self._epsilon).rsqrt_()
+        normed = (whole * inverse).to(x.dtype)
+        return normed * self.weight, (normed, inverse)
+
+    def output(self, kept: tuple[Tensor, Tensor]) -> Tensor:
+        return kept[0] * self.weight
+
+    def backward(self, dy: Tensor, kept: tuple[Tensor, Tensor]) -> Tensor:
+        normed, inverse = kept
+        slope = (dy * self.weight).float()
+        along = (slope * normed).mean(-1, keepdim=True)
+        return slope.sub_(normed * along).mul_(inverse).to(dy.dtype)
+
+
+class Places(NamedTuple):
+    """Where tokens stand: rotary embedding, [T, 1, D] each, and which tokens see which."""
+
+    cos: Tensor
+    sin: Tensor
+    layout: Layout
+
+    def rotate(self, x: Tensor) -> Tensor:
+        """x [T, H, D] turned to its place (Su et al. 2021, arXiv:2104.09864)."""
+        return torch.addcmul(x * self.cos, x.roll(x.shape[-1] // 2, -1), self.sin)
+
+    def rotate_back(self, dy: Tensor) -> Tensor:
+        return (dy * self.sin).roll(dy.shape[-1] // 2, -1).add_(dy * self.cos)
+
+
+class Block:
+    """A decoder block: attention, then a gated feed-forward part, each added to what came in."""
+
+    def __init__(self, path: str, layer: nn.Module, how: Score) -> None:
+        attention: Any = layer.self_attn
+        mlp: Any = layer.mlp
+        self._key, self._how, self._heads = attention, how, attention.head_dim
+
+        def linears(parent: str, module: Any, names: Sequence[str]) -> Linears:
+            paths = [f"{path}.{parent}.{name}" for name in names]
+            return Linears(paths, [getattr(module, name) for name in names])
+
+        self.qkv = linears("self_attn", attention, ("q_proj", "k_proj", "v_proj"))
+        self.o = linears("self_attn", attention, ("o_proj",))
+        self.gate_up = linears("mlp", mlp, ("gate_proj", "up_proj"))
+        self.down = linears("mlp", mlp, ("down_proj",))
+        self._act = mlp.act_fn
+        self._norm1 = _norm(layer.input_layernorm)
+        self._norm2 = _norm(layer.post_attention_layernorm)
+        queries, keys = (
+            getattr(attention, name).out_features // self._heads for name in ("q_proj", "k_proj")
+        )
+        self._split = [queries, keys, keys]
+        self._turned = queries + keys
+        self._head_norm = None
+        if hasattr(attention, "q_norm"):
+            weight = torch.cat(
+                [
+                    attention.q_norm.weight.data.expand(queries, self._heads),
+                    attention.k_norm.weight.data.expand(keys, self._heads),
+                ]
+            )
+            self._head_norm = Norm(weight, attention.q_norm.variance_epsilon)
+
+    @property
+    def linears(self) -> tuple[Linears, ...]:
+        return self.qkv, self.o, self.gate_up, self.down
+
+    def forward(
+        self,
+        x: Tensor,
+        places: Places,
+        under: Sequence[Under],
+        wanted: tuple[Tensor, Sequence[Under]] | None,
+        learns: bool,
+    ) -> tuple[Tensor, Any]:
+        """x [T, hidden] -> the same, or only the tokens that are ``wanted``; and what backward
+        needs, if the block learns."""
+        h, norm1 = self._norm1.forward(x)
+        qkv, inner_qkv = self.qkv.forward(h, under)
+        heads = qkv.view(len(x), -1, self._heads)
+        turned, head_norm = heads[:, : self._turned], None
+        if self._head_norm is not None:
+            turned, head_norm = self._head_norm.forward(turned)
+        heads[:, : self._turned] = places.rotate(turned)
+        back = None
+        if learns:
+            assert isinstance(places.layout, Segments)
+            seen, back = places.layout.learn(self._key, heads, self._split, self._how)
+        else:
+            q, k, v = (part.transpose(0, 1)[None] for part in heads.split(self._split, 1))
+            seen = places.layout.attend(self._key, q, k, v, self._how)[0].flatten(1)
+        if wanted is not None:
+            rows, under = wanted
+            seen, x = seen[rows], x[rows]
+        o, inner_o = self.o.forward(seen, under)
+        x = x + o
+        h2, norm2 = self._norm2.forward(x)
+        gate_up, inner_gate_up = self.gate_up.forward(h2, under)
+        gate, up = gate_up.chunk(2, -1)
+        down, inner_down = self.down.forward(F.silu(gate) * up, under)
+        kept = None
+        if learns:
+            kept = (
+                (norm1, inner_qkv, head_norm, back, seen, inner_o),
+                (norm2, inner_gate_up, gate_up, inner_down),
+            )
+        return x + down, kept
+
+    def backward(
+        self,
+        dx: Tensor,
+        kept: Any,
+        places: Places,
+        learned: Learned,
+        wanted: Tensor | None,
+        needed: bool,
+    ) -> Tensor:
+        """The gradient of what came in, where it is needed."""
+        (norm1, inner_qkv, head_norm, back, seen, inner_o), feed_forward = kept
+        norm2, inner_gate_up, gate_up, inner_down = feed_forward
+        gate, up = gate_up.chunk(2, -1)
+        silu = F.silu(gate)
+        d = self.down.backward(dx, silu * up, inner_down, learned)
+        d_gate_up = torch.empty_like(gate_up)
+        d_gate, d_up = d_gate_up.chunk(2, -1)
+        torch.mul(d, silu, out=d_up)
+        torch.ops.aten.silu_backward.grad_input(d.mul_(up), gate, grad_input=d_gate)
+        d = self.gate_up.backward(d_gate_up, self._norm2.output(norm2), inner_gate_up, learned)
+        dx = dx + self._norm2.backward(d, norm2)
+        d = self.o.backward(dx, seen, inner_o, learned)
+        if wanted is not None:
+            tokens = len(norm1[0])
+            dx, d = (x.new_zeros(tokens, x.shape[1]).index_copy_(0, wanted, x) for x in (dx, d))
+        d_heads = back(d)
+        turned = places.rotate_back(d_heads[:, : self._turned])
+        if self._head_norm is not None:
+            turned = self._head_norm.backward(turned, head_norm)
+        d_heads[:, : self._turned] = turned
+        h = self._norm1.output(norm1)
+        d = self.qkv.backward(d_heads.flatten(1), h, inner_qkv, learned, needed)
+        return dx + self._norm1.backward(d, norm1) if needed else dx
+
+
+class Decoder(Packed):
+    """``Packed``, faster. It is for models of which ``Decoder.fits`` is true and whose logits it
+    is then found to give: see ``forward.choose``."""
+
+    def __init__(
+        self,
+        network: PreTrainedModel,
+        adapters: Adapters,
+        device: str,
+        how: Mapping[nn.Module, Score],
+    ) -> None:
+        super().__init__(network, adapters, device)
+        base = network.model
+        names = {id(module): name for name, module in network.named_modules()}
+        self._blocks = [Block(names[id(b)], b, how[b.self_attn]) for b in base.layers]
+        self._embedding, self._rotary = base.embed_tokens, base.rotary_emb
+        self._norm, self._head = _norm(base.norm), network.lm_head.weight.data
+        self._stacks: WeakKeyDictionary[Adapter, dict[int, Stacks]] = WeakKeyDictionary()
+
+    @staticmethod
+    def fits(network: PreTrainedModel) -> bool:
+        """Whether the modules are those of Llama, with or without norms on queries and keys."""
+        base: Any = getattr(network, "model", None)
+        head: Any = getattr(network, "lm_head", None)
+        parts = ("embed_tokens", "layers", "norm", "rotary_emb")
+        if (
+            not all(hasattr(base, part) for part in parts)
+            or not _plain(head)
+            or head.bias is not None
+        ):
+            return False
+        return all(_fits(layer) for layer in base.layers)
+
+    def run(
+        self, tokens: Tensor, places: Tensor, wanted: Tensor, spans: list[Span], layout: Layout
+    ) -> Tensor:
+        if torch.is_grad_enabled():  # only for an adapter with dropout
+            return super().run(tokens, places, wanted, spans, layout)
+        x, _ = self._forward(tokens, places, wanted, spans, layout, learns=False)
+        return self._norm.forward(x)[0] @ self._head.t()
+
+    @torch.no_grad()
+    def learn(self, rows: Sequence[Row], targets: Tensor, weights: Tensor) -> float:
+        adapter = self._adapters.attached[rows[0].slot]
+        if adapter.spec.dropout > 0:
+            return super().learn(rows, targets, weights)
+        rows = rounded(rows)
+        idle = sum(len(row.wanted) for row in rows) - len(targets)
+        targets, weights = (F.pad(given, (0, idle)) for given in (targets, weights))
+        stacks = self._stacks_of(adapter, adapter.working)
+        learned = Learned(stacks, self._stacks_of(adapter, adapter.gradient), adapter.spec.scale)
+        layout = Segments([len(row.tokens) for row in rows], self.device)
+        tokens, places, wanted, spans = self.flat(rows)
+        wanted = wanted.to(self.device)
+        x, kept = self._forward(tokens, places, wanted, spans, layout, learns=True)
+        h, norm = self._norm.forward(x)
+        total, d = 0.0, torch.empty_like(h)
+        step = max(1, CHUNK // len(self._head))
+        for first in range(0, len(h), step):
+            part = slice(first, first + step)
+            loss, gradient = cross_entropy(h[part] @ self._head.t(), targets[part], weights[part])
+            total += loss
+            torch.mm(gradient, self._head, out=d[part])
+        dx = self._norm.backward(d, norm)
+        positions, blocks = kept
+        lowest = len(self._blocks) - len(blocks)
+        for index in range(len(self._blocks) - 1, lowest - 1, -1):
+            only = wanted if index == len(self._blocks) - 1 else None
+            block, needed = self._blocks[index], index > lowest
+            dx = block.backward(dx, blocks.pop(), positions, learned, only, needed)
+        return total
+
+    def _forward(
+        self,
+        tokens: Tensor,
+        places: Tensor,
+        wanted: Tensor,
+        spans: Sequence[Span],
+        layout: Layout,
+        learns: bool,
+    ) -> tuple[Tensor, Any]:
+        """The last block's output at ``wanted``; where they learn, what the blocks from the
+        lowest adapted one on need to go backward."""
+        wanted = wanted.to(self.device)
+        x = self._embedding(tokens.to(self.device))
+        cos, sin = self._rotary(x[None], places[None].to(self.device))
+        half = cos.shape[-1] // 2
+        sin = torch.cat([-sin[..., :half], sin[..., half:]], -1)
+        positions = Places(cos[0, :, None], sin[0, :, None], layout)
+        under = self._under(spans)
+        few = self._under(_spans_at(spans, wanted))
+        lowest = self._lowest(under) if learns else len(self._blocks)
+        kept = []
+        for index, block in enumerate(self._blocks):
+            last = index == len(self._blocks) - 1
+            x, part = block.forward(
+                x, positions, under, (wanted, few) if last else None, index >= lowest
+            )
+            if index >= lowest:
+                kept.append(part)
+        return x, (positions, kept)
+
+    def _lowest(self, under: Sequence[Under]) -> int:
+        """The first block that is adapted."""
+        (one,) = under
+        return next(
+            index
+            for index, block in enumerate(self._blocks)
+            if any(one.stacks[linears] is not None for linears in block.linears)
+        )
+
+    def _under(self, spans: Sequence[Span]) -> list[Under]:
+        attached = self._adapters.attached
+        return [
+            Under(
+                slice(first, last),
+                self._stacks_of(attached[slot], attached[slot].working),
+                attached[slot].spec.scale,
+            )
+            for first, last, slot in spans
+            if slot != BASE
+        ]
+
+    def _stacks_of(self, adapter: Adapter, flat: Tensor) -> Stacks:
+        """A flat buffer of the adapter's by linears; views, made once."""
+        known, place = self._stacks.setdefault(adapter, {}), flat.data_ptr()
+        if place not in known:
+            pairs = adapter.split_pairs(flat)
+            linears = [linears for block in self._blocks for linears in block.linears]
+            known[place] = {one: one.stack(flat, pairs) for one in linears}
+        return known[place]
+
+
+def _spans_at(spans: Sequence[Span], wanted: Tensor) -> list[Span]:
+    """The spans among the wanted tokens, which are in order."""
+    if len(spans) == 1:
+        return [(0, len(wanted), spans[0][2])]
+    ends = torch.tensor([0, *(last for _, last, _ in spans)], device=wanted.device)
+    places = torch.searchsorted(wanted, ends).tolist()
+    return [
+        (first, last, slot)
+        for first, last, (_, _, slot) in zip(places, places[1:], spans, strict=False)
+        if last > first
+    ]
+
+
+def _norm(module: Any) -> Norm:
+    return Norm(module.weight.data, module.variance_epsilon)
+
+
+def _plain(module: Any) -> bool:
+    return type(module) is nn.Linear and module.weight.is_floating_point()
+
+
+def _fits(layer: nn.Module) -> bool:
+    children: dict[str, Any] = dict(layer.named_children())
+    if set(children) != _BLOCK:
+        return False
+    attention, mlp = children["self_attn"], children["mlp"]
+    inner = dict(attention.named_children())
+    linears = [getattr(attention, name, None) for name in _ATTENTION]
+    linears += [getattr(mlp, name, None) for name in _MLP]
+    norms = [children["input_layernorm"], children["post_attention_layernorm"]]
+    norms += [inner[name] for name in _HEAD_NORMS & set(inner)]
+    return (
+        set(inner) in (_ATTENTION, _ATTENTION | _HEAD_NORMS)
+        and all(map(_plain, linears))
+        and isinstance(getattr(mlp, "act_fn", None), nn.SiLU | SiLUActivation)
+        and all(hasattr(norm, "variance_epsilon") for norm in norms)
+        and isinstance(getattr(attention, "head_dim", None), int)
+    )

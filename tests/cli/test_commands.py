@@ -25,6 +25,7 @@ COMMANDS = (
     "examine",
     "report",
     "logs",
+    "check",
     "ask",
     "chat",
     "runs",

@@ -6,10 +6,10 @@ import importlib
 import importlib.util
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from types import ModuleType
 
 from lorecraft.errors import FormatError
@@ -220,9 +220,9 @@ def function_of(name: str) -> Callable[[str], str | None]:
 def _module(place: str) -> ModuleType:
     if not place.endswith(".py"):
         return importlib.import_module(place)
-    spec = importlib.util.spec_from_file_location(Path(place).stem, place)
+    spec = importlib.util.spec_from_file_location(place, place)
     assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[place] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 

@@ -78,6 +78,10 @@ def test_a_message_says_what_was_seen_and_what_was_expected(format: Format, good
     assert str(found) == "line 5: Points: bullet 1 has 1 word, expected 2 to 6 [words]"
 
 
+def test_an_end_that_is_wrong_is_in_the_last_line() -> None:
+    assert rules(Format(ends_with="."), "\nOne.\n\nTwo\n") == [("ends_with", "", 4)]
+
+
 def test_sentences_are_counted_as_people_do() -> None:
     assert len(sentences("It costs 0.5 cents, e.g. in oil. Dr. Marrand knows!")) == 2
     assert len(sentences('He said "Why?" and left.')) == 1

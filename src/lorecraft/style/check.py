@@ -154,7 +154,8 @@ def _rules(rules: Rules, lines: list[Line], section: str, what: str) -> Iterator
         yield Broken("sentences", section, start, message)
     if rules.ends_with and not text.endswith(rules.ends_with):
         message = f"{what} ends with '{text[-20:]}', expected '{rules.ends_with}'"
-        yield Broken("ends_with", section, lines[-1][0] if section else start, message)
+        end = start + text.count("\n")
+        yield Broken("ends_with", section, end, message)
     for pattern in rules.must_match:
         if not re.search(pattern, text, re.MULTILINE):
             message = f"{what} does not match {pattern}"

@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 
 from lorecraft.errors import FormatError
-from lorecraft.style.check import check, sentences
+from lorecraft.style.check import RULES, check, sentences
 from lorecraft.style.schema import Format
 
 from .conftest import Load
 
 
 def rules(format: Format, text: str) -> list[tuple[str, str, int]]:
-    return [(found.rule, found.section, found.line) for found in check(format, text)]
+    broken = check(format, text)
+    assert {found.rule for found in broken} <= set(RULES)
+    return [(found.rule, found.section, found.line) for found in broken]
 
 
 def test_a_text_that_keeps_to_the_format_breaks_nothing(format: Format, good: str) -> None:

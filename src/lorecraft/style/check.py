@@ -135,7 +135,7 @@ def _bullets(block: Block, last: bool) -> Iterator[Broken]:
     least, most = rules.bullets
     if len(bullets) < least or (most is not None and len(bullets) > most):
         at = bullets[most] if most is not None and len(bullets) > most else (block.line, "")
-        message = f"{len(bullets)} bullets, expected {spell(rules.bullets)}"
+        message = f"{_many(len(bullets), 'bullet')}, expected {spell(rules.bullets)}"
         yield Broken("bullets", heading, at[0], message)
     for place, (number, line) in enumerate(bullets, start=1):
         said = line.removeprefix(rules.marker).strip()

@@ -17,6 +17,7 @@ ORDER = (
     "disk",
     "recipe",
     "knowledge",
+    "style",
     "data",
     "models",
     "adapters",

@@ -26,6 +26,7 @@ COMMANDS = (
     "examine",
     "report",
     "logs",
+    "check",
     "ask",
     "chat",
     "runs",

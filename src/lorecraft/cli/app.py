@@ -1,7 +1,7 @@
 """The commands put together, and what becomes of their errors.
 
-Exit codes: 0 done, 2 something the user can mend, 3 a requirement that was not met, 130 stopped by
-the keyboard. A traceback means a defect of ours.
+Exit codes: 0 done, 1 a text that `check` refuses, 2 something the user can mend, 3 a requirement
+that was not met, 130 stopped by the keyboard. A traceback means a defect of ours.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from lorecraft import __version__
 from lorecraft.cli import (
     ask,
     chat,
+    check,
     examine,
     init,
     logs,
@@ -116,6 +117,7 @@ app.command("train")(train.train)
 app.command("examine")(examine.examine)
 app.command("report")(report.report)
 app.command("logs")(logs.logs)
+app.command("check")(check.check)
 app.command("ask")(ask.ask)
 app.command("chat")(chat.chat)
 app.add_typer(runs.app, name="runs")

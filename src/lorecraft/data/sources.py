@@ -42,13 +42,13 @@ def read_records(path: Path, origin: Origin = "source") -> Sequence[Record]:
 
 def _messages(line: dict[str, Any]) -> tuple[Message, ...]:
     if "messages" in line:
-        messages = _turns(line["messages"], "'messages'", "user")
+        messages = turns(line["messages"], "'messages'", "user")
     elif "prompt" in line or "completion" in line:
         missing = [key for key in ("prompt", "completion") if key not in line]
         if missing:
             raise LineError(f"no '{missing[0]}' beside the other")
-        messages = _turns(line["prompt"], "'prompt'", "user")
-        messages += _turns(line["completion"], "'completion'", "assistant")
+        messages = turns(line["prompt"], "'prompt'", "user")
+        messages += turns(line["completion"], "'completion'", "assistant")
     elif "text" in line:
         return ()
     else:
@@ -59,7 +59,7 @@ def _messages(line: dict[str, Any]) -> tuple[Message, ...]:
     return messages
 
 
-def _turns(value: Any, where: str, role: str) -> tuple[Message, ...]:
+def turns(value: Any, where: str, role: str) -> tuple[Message, ...]:
     """A list of messages; in the place of one, a text is a single turn of ``role``."""
     if isinstance(value, str) and where != "'messages'":
         return (Message(role, _content(value, where)),)

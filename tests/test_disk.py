@@ -84,3 +84,23 @@ def test_what_is_written_is_synced_before_it_takes_its_place(
     with replacing(tmp_path / "file") as partial:
         partial.write_text("text")
     assert seen == [[".file.partial"], ["file"]]
+
+
+def test_a_folder_that_was_being_replaced_is_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path / "folder", "before")
+
+    def stopped(self: Path, target: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", stopped)
+        with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "folder") as partial:
+            fill(partial, "new")
+    assert (tmp_path / "folder" / "a").read_text() == "before"
+    (tmp_path / "folder").rename(tmp_path / ".folder.replaced")  # as a kill leaves it
+    with pytest.raises(ValueError), replacing(tmp_path / "folder"):
+        raise ValueError
+    assert (tmp_path / "folder" / "a").read_text() == "before"
+    assert names(tmp_path) == ["folder"]

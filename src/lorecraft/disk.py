@@ -20,6 +20,7 @@ def replacing(path: Path) -> Iterator[Path]:
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove(partial)
+        _put_back(replaced, path)
         try:
             yield partial
             _sync(partial)
@@ -30,9 +31,16 @@ def replacing(path: Path) -> Iterator[Path]:
             _sync_entry(path.parent)
         except BaseException:
             with suppress(OSError):
+                _put_back(replaced, path)
                 _remove(partial)
             raise
         _remove(replaced)
+
+
+def _put_back(replaced: Path, path: Path) -> None:
+    """What was being replaced, where that was cut short."""
+    if replaced.exists() and not path.exists():
+        replaced.rename(path)
 
 
 @contextmanager

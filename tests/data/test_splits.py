@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
+from lorecraft.data import similar
 from lorecraft.data.records import Message, Record
 from lorecraft.data.similar import NEAR, Similar, jaccard, shingles
 from lorecraft.data.split import split_groups, without_leaks
@@ -121,3 +124,22 @@ def test_many_near_duplicates_are_joined_without_comparing_each_with_each() -> N
         leader = [leader[i] if its == leader[j] else its for its in leader]
     assert set(leader) == {0}
     assert len(compared) < 2 * len(texts)
+
+
+def test_near_duplicates_are_found_among_many_of_one_template(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(similar, "_COMPARISONS", 1000)
+    rng = random.Random(0)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+
+    def word() -> str:
+        return "".join(rng.choices(letters, k=9))
+
+    template = "Please answer the following question as shortly as you can, in one sentence: "
+    texts = []
+    for _ in range(100):
+        own = [word() for _ in range(5)]
+        texts += [template + " ".join(own), template + " ".join(own) + "s"]
+    found = set(Similar(texts).pairs())
+    assert {(2 * i, 2 * i + 1) for i in range(100)} <= found

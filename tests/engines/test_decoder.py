@@ -175,7 +175,7 @@ def test_packed_sizes_are_multiples():
     assert forward.rounded(given) is given
 
 
-def test_scores_are_those_of_transformers_under_several_adapters(engine, monkeypatch):
+def test_scores_are_those_of_transformers_under_each_adapter(engine, monkeypatch):
     slots = [BASE, started(engine, SPECS["all"]), started(engine, SPECS["some_targets"], seed=2)]
     batches = [pack(examples((5, 2, 11), seed=slot + 2), slot) for slot in slots]
     scores = [engine.score(batch) for batch in batches]
@@ -211,13 +211,49 @@ def test_dropout_goes_through_autograd_with_a_mask_for_every_linear(engine):
         (transformers.LlamaConfig, {"hidden_act": "gelu"}),
         (transformers.Gemma2Config, {}),
         (transformers.Phi3Config, {"pad_token_id": 0}),
+        (transformers.Ministral3Config, {}),
+        (transformers.HeliumConfig, {"pad_token_id": 0}),
     ],
 )
-def test_a_model_that_computes_otherwise_is_left_to_transformers(family, settings, tmp_path):
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_model_that_computes_otherwise_is_left_to_transformers(family, settings, dtype, tmp_path):
     torch.manual_seed(0)
-    config = family(**SIZES | settings)
+    config = family(**SIZES | settings | {"initializer_range": 0.05})
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    engine = create("torch")
+    engine.device = "cpu"
+    engine.open(tmp_path, dtype)
+    assert not isinstance(engine._forward, Decoder)
+
+
+def test_a_rotary_embedding_that_follows_the_longest_row_is_not_packed(tmp_path):
+    torch.manual_seed(0)
+    rope = {
+        "rope_type": "longrope",
+        "rope_theta": 10000.0,
+        "short_factor": [1.0] * 4,
+        "long_factor": [3.0] * 4,
+        "original_max_position_embeddings": 16,
+        "factor": 4.0,
+    }
+    config = transformers.LlamaConfig(
+        **SIZES | {"max_position_embeddings": 64, "rope_parameters": rope}
+    )
     transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
     engine = create("torch")
     engine.device = "cpu"
     engine.open(tmp_path, "float32")
-    assert not isinstance(engine._forward, Decoder)
+    short, long = examples((9,)), examples((30,))
+    together = engine.score(pack([*short, *long], BASE))
+    assert np.abs(together[:9] - engine.score(pack(short, BASE))).max() < 1e-5
+
+
+def test_the_idle_row_does_not_bring_in_a_token_that_nobody_uses(folder):
+    engine = opened(folder)
+    embedding = engine._forward._network.get_input_embeddings().weight
+    slot = started(engine, SPECS["all"])
+    batch = pack([Example(e.tokens % 39 + 1, e.weight, "") for e in examples((3, 9))], slot)
+    if embedding is not engine._forward._network.lm_head.weight:  # tied, it would be a logit
+        embedding.data[0] = torch.inf
+    loss, gradient = learned(engine, batch)
+    assert np.isfinite(loss) and np.isfinite(gradient).all()

@@ -323,3 +323,37 @@ def test_sources_that_cannot_be_used_leave_no_folder(
     with pytest.raises(DataError):
         run(recipe)
     assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_source_that_changes_while_the_data_are_prepared_is_told_of(
+    write_recipe: WriteRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = write_recipe()
+    facts = load_recipe(recipe).knowledge.facts
+    save = pipeline.preparing.save
+
+    def edited(*given: object) -> None:
+        save(*given)
+        facts.write_text(facts.read_text("utf-8") + "\n", "utf-8")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pipeline.preparing, "save", edited)
+        with pytest.raises(DataError, match="changed while it was read"):
+            pipeline.prepare(recipe, progress=Silent())
+    pipeline.prepare(recipe, progress=Silent())
+
+
+def test_a_run_that_cannot_fit_keeps_what_was_prepared(
+    write_recipe: WriteRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lorecraft.runs import plan
+
+    recipe = write_recipe()
+
+    def refused(self: object) -> None:
+        raise RunError("too large", "less")
+
+    monkeypatch.setattr(plan.Plan, "check", refused)
+    with pytest.raises(RunError, match="too large"):
+        run(recipe)
+    assert (load_recipe(recipe).output / "lights" / "data" / "prepared.json").exists()

@@ -134,3 +134,20 @@ def test_checkpoints_all_of_another_format_are_not_thrown_away(tmp_path: Path) -
     with pytest.raises(RunError, match="step-00000003 is of format"):
         store.load()
     assert names(tmp_path) == ["step-00000002", "step-00000003"]
+
+
+def test_a_disk_in_trouble_is_not_a_damaged_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = CheckpointStore(tmp_path)
+    store.save(1, {"a": np.ones(3)}, {"step": 1})
+
+    def trouble(self: Path) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", trouble)
+        with pytest.raises(OSError, match="Input/output error"):
+            store.load()
+    found = store.load()
+    assert found is not None and found[1] == {"step": 1}

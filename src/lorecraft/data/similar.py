@@ -108,16 +108,28 @@ class Similar:
                 vain[j] += 1
 
     def _candidates(self) -> Iterator[tuple[int, int]]:
-        """Each pair that shares enough bands, in the first band that it shares."""
+        """Each pair that shares enough bands, in the first band where it is met: in one that many
+        texts share not all pairs are."""
+        met: Ints = np.zeros(0, np.int64)
         for number in range(_BANDS):
+            new = [met]
             for earlier, later in _together(self._bands[:, number], self._few):
-                shared = self._bands[earlier] == self._bands[later]
-                enough = (shared.sum(axis=1) >= _SHARED) & ~shared[:, :number].any(axis=1)
+                shared = (self._bands[earlier] == self._bands[later]).sum(axis=1)
+                pairs = ((earlier << 32) | later)[shared >= _SHARED]
+                pairs = pairs[~_among(met, pairs)]
+                new.append(pairs)
                 yield from zip(
-                    self._known[earlier[enough]].tolist(),
-                    self._known[later[enough]].tolist(),
+                    self._known[pairs >> 32].tolist(),
+                    self._known[pairs & 0xFFFFFFFF].tolist(),
                     strict=True,
                 )
+            met = np.sort(np.concatenate(new))
+
+
+def _among(known: Ints, numbers: Ints) -> NDArray[np.bool_]:
+    """Which of the numbers are among the known, which are in order."""
+    places = np.searchsorted(known, numbers)
+    return np.append(known, -1)[places] == numbers
 
 
 class _Shingles:

@@ -50,9 +50,20 @@ def peak_resident() -> int:
 
 def _left(limit: Path, used: Path) -> int | None:
     try:
-        return max(0, int(limit.read_text("ascii")) - int(used.read_text("ascii")))
+        left = int(limit.read_text("ascii")) - int(used.read_text("ascii"))
     except (OSError, ValueError):  # no limit is written as the word max
         return None
+    return max(0, left + _reclaimable(used.with_name("memory.stat")))
+
+
+def _reclaimable(statistics: Path) -> int:
+    """Bytes of files that are cached, and given up when memory is wanted."""
+    try:
+        fields = statistics.read_text("ascii").split()
+        name = "total_inactive_file" if "total_inactive_file" in fields else "inactive_file"
+        return int(fields[fields.index(name) + 1])
+    except (OSError, ValueError):
+        return 0
 
 
 def _physical() -> int | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from lorecraft.errors import LorecraftError, RunError
+from lorecraft.errors import DataError, LorecraftError, RunError
 from lorecraft.models.find import Unreachable
 from lorecraft.recipe import Recipe
 from lorecraft.runs import manifest, tracking
@@ -149,8 +149,10 @@ def _begun(
             _undo(recipe, directory, parts[parts.index(redo) :])
         try:
             yield _Run(recipe, directory, progress, go_on, clock)
-        except LorecraftError:
-            if new and not (directory.folder / "stages").exists():
+        except LorecraftError as error:
+            # What the machine has no room for keeps its data: they are good for a smaller try.
+            refused = isinstance(error, RunError) and (directory.data / "prepared.json").exists()
+            if new and not refused and not (directory.folder / "stages").exists():
                 shutil.rmtree(directory.folder, ignore_errors=True)
             raise
 
@@ -254,8 +256,7 @@ class _Run:
 
     # --- prepare ----------------------------------------------------------------------------
 
-    @cached_property
-    def data_key(self) -> str:
+    def _data_key(self) -> str:
         """Changes with anything that the data are made from, Lorecraft's own code included."""
         recipe, sources = self.recipe, manifest.sources(self.recipe)
         settings = recipe.data.model_dump(
@@ -273,12 +274,19 @@ class _Run:
 
     def prepare(self) -> None:
         finished = self.directory.data / "prepared.json"
-        if finished.exists() and read_json(finished)["key"] == self.data_key:
+        if finished.exists() and read_json(finished)["key"] == self._data_key():
             return
         self.progress.note("Preparing the data")
+        before = self._data_key()
         prepared = preparing.prepare(self.recipe, self.models)
         preparing.save(prepared, self.directory.data)
-        write_json(finished, {"key": self.data_key})
+        if self._data_key() != before:  # records are read again while they are written
+            raise DataError(
+                "a source of the data changed while it was read",
+                "files that stay as they are while the data are prepared",
+                "the same command prepares them again",
+            )
+        write_json(finished, {"key": before})
         sizes = {
             name: {"train": len(data.train), "valid": len(data.valid)}
             for name, data in prepared.stages.items()

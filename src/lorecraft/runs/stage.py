@@ -133,10 +133,11 @@ def run_stage(
                 should_stop=should_stop,
                 clock=clock,
             )
+            # Before the trackers end, which may take a while.
+            peft_format.save(folder / "adapter", spec, bench.engine.adapter(slot), bench.path)
     except Interrupted:
         peft_format.save(folder / "adapter", spec, bench.engine.adapter(slot), bench.path)
         raise
-    peft_format.save(folder / "adapter", spec, bench.engine.adapter(slot), bench.path)
     bench.engine.detach(slot)
     _finish(folder, sources, result, directory, name)
     if result.stopped_by != "deadline":

@@ -102,10 +102,8 @@ def _read(folder: Path) -> tuple[dict[str, Any], Arrays | None]:
         sealed = json.loads((folder / STATE).read_text("utf-8"))
         if sealed["sha256"] == _digest(content, sealed["state"]):
             return sealed, load(content)
-    except PermissionError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+        pass  # any other trouble may pass: what is there is not thrown away for it
     return {}, None
 
 

@@ -25,6 +25,7 @@ from lorecraft.engines.torch.attention import Layout, Score, Segments
 from lorecraft.engines.torch.forward import Packed, Row, rounded
 from lorecraft.engines.torch.loss import CHUNK, cross_entropy
 
+FAMILIES = {"llama", "mistral", "qwen2", "qwen3", "seed_oss"}
 _BLOCK = {"self_attn", "mlp", "input_layernorm", "post_attention_layernorm"}
 _ATTENTION = {"q_proj", "k_proj", "v_proj", "o_proj"}
 _HEAD_NORMS = {"q_norm", "k_norm"}
@@ -63,6 +64,8 @@ class Linears:
             return None
         first = pairs[adapted[0]][0]
         rank = len(first)
+        follow = [pairs[path][0].storage_offset() - first.storage_offset() for path in adapted]
+        assert follow == [index * first.numel() for index in range(len(adapted))]
         a = flat[first.storage_offset() - flat.storage_offset() :][: first.numel() * len(adapted)]
         ranks = (slice(i * rank, (i + 1) * rank) for i in range(len(adapted)))
         return Stack(
@@ -172,7 +175,6 @@ class Block:
         self.o = linears("self_attn", attention, ("o_proj",))
         self.gate_up = linears("mlp", mlp, ("gate_proj", "up_proj"))
         self.down = linears("mlp", mlp, ("down_proj",))
-        self._act = mlp.act_fn
         self._norm1 = _norm(layer.input_layernorm)
         self._norm2 = _norm(layer.post_attention_layernorm)
         queries, keys = (
@@ -291,7 +293,10 @@ class Decoder(Packed):
 
     @staticmethod
     def fits(network: PreTrainedModel) -> bool:
-        """Whether the modules are those of Llama, with or without norms on queries and keys."""
+        """Whether it is of a tried family, its modules those of Llama, with norms on queries and
+        keys or without them. Logits alone, in bf16, do not tell all that differ."""
+        if network.config.model_type not in FAMILIES:
+            return False
         base: Any = getattr(network, "model", None)
         head: Any = getattr(network, "lm_head", None)
         parts = ("embed_tokens", "layers", "norm", "rotary_emb")

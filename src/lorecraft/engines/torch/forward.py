@@ -69,7 +69,7 @@ def choose(network: PreTrainedModel, adapters: Adapters, device: str) -> Forward
 
     alone = OneByOne(network, adapters, device)
     takes_positions = "position_ids" in inspect.signature(network.forward).parameters
-    if not (network._supports_attention_backend and takes_positions):
+    if not (network._supports_attention_backend and takes_positions) or _by_longest(network):
         return alone
     vocabulary = network.config.get_text_config().vocab_size
     random = np.random.default_rng(0)
@@ -110,7 +110,16 @@ def rounded(rows: Sequence[Row]) -> Sequence[Row]:
     more_tokens = more_wanted + -tokens % TOKENS
     if not more_tokens:
         return rows
-    return [*rows, Row(np.zeros(more_tokens, np.int32), np.arange(more_wanted), rows[-1].slot)]
+    last = rows[-1]
+    idle = np.full(more_tokens, last.tokens[0], np.int32)  # a token whose embedding is sound
+    return [*rows, Row(idle, np.arange(more_wanted), last.slot)]
+
+
+def _by_longest(network: PreTrainedModel) -> bool:
+    """Whether the rotary embedding of all rows would follow the longest of them."""
+    rope = getattr(network.config.get_text_config(), "rope_parameters", None) or {}
+    each = [rope, *(kind for kind in rope.values() if isinstance(kind, dict))]
+    return any(one.get("rope_type") in ("longrope", "dynamic") for one in each)
 
 
 class _ByAutograd:

@@ -175,7 +175,7 @@ def test_a_full_disk_is_told_before_anything_starts(
     monkeypatch.setattr("lorecraft.runs.plan._free", lambda folder: 1000)
     with pytest.raises(RunError, match=r"would need .* 0 MB are free"):
         pipeline.run(write_recipe(), progress=Silent())
-    assert not (tmp_path / "runs" / "lights").exists()
+    assert not (tmp_path / "runs" / "lights" / "stages").exists()
 
 
 def test_a_graphics_card_that_is_short_of_memory_takes_batches_in_pieces() -> None:
@@ -211,7 +211,7 @@ def test_a_model_that_is_too_large_is_refused_before_it_is_loaded(
     assert "would need about" in refused.value.seen
     assert "of memory (before any work)" in refused.value.seen
     assert "a smaller model" in refused.value.expected
-    assert not (tmp_path / "runs" / "lights").exists()
+    assert not (tmp_path / "runs" / "lights" / "stages").exists()
 
 
 NEED = Need(

@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from lorecraft import hub
 from lorecraft.errors import ModelError
 
 POCKET = "pocket"
@@ -37,7 +38,7 @@ def find(path: str, revision: str | None = None) -> Path:
             f"no model {path!r}",
             "`pocket`, a folder with a checkpoint, or a name on the hub (owner/name)",
         )
-    return check(_download(path, revision))
+    return check(hub.download(path, "model", revision, wanted=WANTED, unwanted=UNWANTED))
 
 
 def check(folder: Path) -> Path:
@@ -106,45 +107,3 @@ def header(path: Path) -> dict[str, dict[str, Any]]:
     if 8 + length + end != size:
         raise broken
     return found
-
-
-def _download(name: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HFValidationError,
-        HTTPError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    try:
-        return Path(
-            snapshot_download(
-                name, revision=revision, allow_patterns=WANTED, ignore_patterns=UNWANTED
-            )
-        )
-    except GatedRepoError as error:
-        raise ModelError(
-            f"{name} is behind a licence",
-            "an account that has accepted it",
-            f"accept it at https://huggingface.co/{name}, then `hf auth login`",
-        ) from error
-    except (RepositoryNotFoundError, HFValidationError) as error:
-        raise ModelError(
-            f"the hub has no model {name!r}, or it is private",
-            "a folder here, or a name on the hub (owner/name)",
-            "check the name, or `hf auth login`",
-        ) from error
-    except RevisionNotFoundError as error:
-        raise ModelError(
-            f"{name} has no revision {revision!r}", "a branch, tag or commit"
-        ) from error
-    except (HTTPError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk's own trouble, which says what it is
-        raise ModelError(
-            f"{name} is neither a folder here nor in the cache, and the hub is out of reach",
-            "a network, or a downloaded model",
-            "give model.path a folder, or download it elsewhere with `hf download`",
-        ) from error

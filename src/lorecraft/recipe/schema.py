@@ -7,6 +7,8 @@ YAML; every key, its meaning and its default stand in docs/recipe.md, which is m
 from __future__ import annotations
 
 import difflib
+import re
+from glob import has_magic
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,6 +24,11 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+HUB = "hf:"
+"""What a data set of the hub is told by."""
+COLUMN = r"\{([^{}]+)\}"
+"""A column's name in a template."""
+
 
 def _input_file(path: Path, info: ValidationInfo) -> Path:
     """Resolve against the folder of the recipe, given as context; refuse what is not a file."""
@@ -31,15 +38,54 @@ def _input_file(path: Path, info: ValidationInfo) -> Path:
     if path.is_dir():
         raise PydanticCustomError("path", "expected a file, but {path} is a folder", {"path": path})
     if not path.is_file():
-        hint = ""
-        if path.parent.is_dir():
-            names = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
-            near = difflib.get_close_matches(path.name, names, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-        raise PydanticCustomError(
-            "path", "no such file: {path}{hint}", {"path": path, "hint": hint}
-        )
+        raise _missing(path)
     return path
+
+
+def _missing(path: Path) -> PydanticCustomError:
+    hint = ""
+    if path.parent.is_dir():
+        names = [entry.name for entry in path.parent.iterdir()]
+        near = difflib.get_close_matches(path.name, names, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+    return PydanticCustomError("path", "no such file: {path}{hint}", {"path": path, "hint": hint})
+
+
+def _files(where: str, info: ValidationInfo) -> str:
+    """A file, a folder or a glob, resolved against the folder of the recipe."""
+    if info.context is None:
+        return where
+    path = (info.context["folder"] / Path(where).expanduser()).resolve()
+    if not path.exists() and not has_magic(where):
+        raise _missing(path)
+    return str(path)
+
+
+def _dataset(where: str, info: ValidationInfo) -> str:
+    """Files, or a data set of the hub."""
+    if not where.startswith(HUB):
+        return _files(where, info)
+    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", where.removeprefix(HUB), re.ASCII):
+        raise PydanticCustomError("path", "expected hf:owner/name, saw {seen}", {"seen": where})
+    return where
+
+
+def _template(template: str | None) -> str | None:
+    """A template without a column would be the same for each record."""
+    if template is not None and not fields_of(template):
+        raise PydanticCustomError(
+            "path", "no column in it; put the column's name in braces and the whole in quotes"
+        )
+    return template
+
+
+def fields_of(template: str) -> list[str]:
+    """The columns that a template names: ``["question"]`` for ``"Solve: {question}"``."""
+    return re.findall(COLUMN, template)
+
+
+def _path_alone(given: Any) -> Any:
+    return {"path": given} if isinstance(given, str) else given
 
 
 def _output_folder(path: Path, info: ValidationInfo) -> Path:
@@ -65,6 +111,8 @@ def _sealed(given: Any) -> Any:
 # A string among the annotations is what the reference and the errors call such a value.
 InputFile = Annotated[Path, AfterValidator(_input_file), "a file"]
 OutputFolder = Annotated[Path, AfterValidator(_output_folder), "a folder"]
+Dataset = Annotated[str, AfterValidator(_dataset), f"a file, a folder, a glob or {HUB}owner/name"]
+Template = Annotated[str, AfterValidator(_template), 'a template such as "{column}", in quotes']
 FolderName = Annotated[str, Field(pattern=r"^\w[\w.-]*$"), "letters, digits, '-', '_' and '.'"]
 Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
 Count = Annotated[int, Ge(1)]
@@ -115,22 +163,66 @@ class KnowledgeSection(Section):
     )
 
 
+class RecordsSection(Section):
+    """JSON lines, a JSON array, CSV or Parquet, in the forms that mlx-lm, TRL, OpenAI, ShareGPT and
+    Alpaca have: these are found by their columns (see data.md). Columns of other names are mapped
+    by templates, such as `prompt: "Solve this: {problem}"` and `completion: "{solution}"`. A path
+    alone needs no key: `train: records.jsonl`."""
+
+    path: Dataset = Field(description="Where the records are.")
+    config: str | None = Field(
+        None, description="Which configuration of a data set of the hub; its default if not given."
+    )
+    split: str = Field("train", description="Which split of a data set of the hub.")
+    messages: Template | None = Field(
+        None, description="The column with the turns of a chat, alone in its braces."
+    )
+    system: str | None = Field(
+        None, description="What stands before `prompt` as the system's turn; a template or a text."
+    )
+    prompt: Template | None = Field(None, description="The user's turn.")
+    completion: Template | None = Field(None, description="The assistant's turn.")
+    text: Template | None = Field(None, description="A plain text, in the place of a chat.")
+
+    def columns(self) -> set[str]:
+        """The columns that the templates name."""
+        templates = (self.messages, self.system, self.prompt, self.completion, self.text)
+        return {name for template in templates if template for name in fields_of(template)}
+
+    @model_validator(mode="after")
+    def _whole(self) -> RecordsSection:
+        forms = [self.messages, self.prompt or self.completion, self.text]
+        together = bool(self.prompt) == bool(self.completion)
+        if not together or sum(form is not None for form in forms) > 1:
+            raise PydanticCustomError(
+                "path", "expected prompt and completion together, or messages, or text"
+            )
+        if self.system and not self.prompt:
+            raise PydanticCustomError("path", "system stands before prompt, which is not given")
+        if self.config and not self.path.startswith(HUB):
+            raise PydanticCustomError("path", "config is said of a data set of the hub (hf:...)")
+        return self
+
+
+Records = Annotated[
+    RecordsSection | None,
+    BeforeValidator(_path_alone),
+    f"a file, a folder, a glob, {HUB}owner/name or keys such as path and split",
+]
+
+
 class DataSection(Section):
     """Records besides those made from the knowledge, and how records are made."""
 
-    train: InputFile | None = Field(
+    train: Records = Field(None, description="Ready-made training records.")
+    valid: Records = Field(
         None,
-        description="Ready-made training records, JSON lines: `messages`, `prompt` and "
-        "`completion`, or `text`.",
-    )
-    valid: InputFile | None = Field(
-        None,
-        description="Ready-made validation records; without it a part of `train` is set aside.",
+        description="Ready-made validation records; without them a part of `train` is set aside.",
     )
     general: Literal["builtin", "none"] | InputFile = Field(
         "builtin",
         description="General records to rehearse, so that the model forgets less: those that come "
-        "with Lorecraft, none, or a file of your own.",
+        "with Lorecraft, none, or a file of your own, as `train` takes it.",
     )
     limit: Count | None = Field(
         None, description="Train each stage on so many records, evenly drawn; all if not given."

@@ -27,6 +27,10 @@ def expectation(annotation: Any, metadata: Iterable[Any] = ()) -> str:
         return " or ".join(expectation(kind, metadata) for kind in kinds)
     if origin is Literal:
         return " or ".join(arguments) if len(arguments) < 3 else f"one of {', '.join(arguments)}"
+    metadata = list(metadata)
+    named = next((hint for hint in metadata if isinstance(hint, str)), None)
+    if named:
+        return named
     section = section_of(annotation)
     if origin is tuple:
         if words := _words(annotation):
@@ -34,9 +38,7 @@ def expectation(annotation: Any, metadata: Iterable[Any] = ()) -> str:
         return "a list of " + ("sections" if section else "names")
     if section:
         return f"keys such as {' and '.join(list(section.model_fields)[:2])}"
-    metadata = list(metadata)
-    named = next((hint for hint in metadata if isinstance(hint, str)), None)
-    return named or _PLAIN[annotation] + _bounds(metadata)
+    return _PLAIN[annotation] + _bounds(metadata)
 
 
 def _bounds(metadata: list[Any]) -> str:

@@ -6,13 +6,17 @@ import hashlib
 import platform
 import sys
 import time
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import lorecraft
+from lorecraft.knowledge.files import SourceFile, files_at
+from lorecraft.knowledge.rows import SUFFIXES
 from lorecraft.recipe import Recipe, to_yaml
+from lorecraft.recipe.schema import HUB
 from lorecraft.runs.directory import RunDirectory
 from lorecraft.runs.files import file_hash, fingerprint, read_json, write_json
 
@@ -38,22 +42,29 @@ def begin(recipe: Recipe, directory: RunDirectory, small: bool = False) -> None:
             "sha256": {
                 "recipe": fingerprint(to_yaml(recipe)),
                 "code": code_version(),
-                "sources": {key: file_hash(path) for key, path in sources(recipe).items()},
+                "sources": source_hashes(recipe),
             },
         },
     )
 
 
-def sources(recipe: Recipe) -> dict[str, Path]:
-    """The files that the data are made from, by their key in the recipe."""
-    sections = {"knowledge": recipe.knowledge, "data": recipe.data}
-    return {
-        f"{name}.{key}": path
-        for name, section in sections.items()
+def source_hashes(recipe: Recipe) -> dict[str, str]:
+    """sha256 of what the data are made from, by its key in the recipe; of files here alone."""
+    found = {
+        f"{name}.{key}": file_hash(path)
+        for name, section in {"knowledge": recipe.knowledge, "data": recipe.data}.items()
         if section is not None
         for key, path in section.model_dump().items()
         if isinstance(path, Path)
     }
+    for key, records in {"train": recipe.data.train, "valid": recipe.data.valid}.items():
+        if records is not None and not records.path.startswith(HUB):
+            found[f"data.{key}"] = _hash(files_at(records.path, SUFFIXES))
+    return found
+
+
+def _hash(files: Sequence[SourceFile]) -> str:
+    return fingerprint([(file.name, file_hash(file.path)) for file in files])
 
 
 def add(directory: RunDirectory, **fields: Any) -> None:

@@ -21,7 +21,13 @@ from lorecraft.evaluation.questions import Question, build_exam
 from lorecraft.knowledge.facts import Fact, load_facts
 from lorecraft.knowledge.jsonl import Lines
 from lorecraft.knowledge.ontology import Ontology, check, load_ontology, normal
-from lorecraft.recipe import DataSection, KnowledgeSection, Recipe, StageSection
+from lorecraft.recipe import (
+    DataSection,
+    KnowledgeSection,
+    Recipe,
+    RecordsSection,
+    StageSection,
+)
 from lorecraft.runs.files import read_json, read_lines, write_json, write_lines
 
 Item = TypeVar("Item")
@@ -181,7 +187,7 @@ def _general(section: DataSection, seed: int) -> dict[str, Sequence[Record]]:
         return {"text": [], "chat": []}
     if section.general == "builtin":
         return {"text": general_records("text", seed), "chat": general_records("chat", seed)}
-    records = read_records(Path(section.general), origin="general")
+    records = read_records(RecordsSection(path=str(section.general)), origin="general")
     return {
         "text": where(lambda record: bool(record.text), records),
         "chat": where(lambda record: not record.text, records),

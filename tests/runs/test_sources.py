@@ -1,0 +1,86 @@
+"""`prepare` on every kind of source."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lorecraft.errors import DataError
+from lorecraft.runs import pipeline
+from lorecraft.runs.progress import Silent
+
+WriteRecipe = Callable[..., Path]
+
+PIERS = ("Lumen", "Tern", "Skerrow", "Gannet", "Marrand", "Quell", "Varga", "Odile")
+SUMS = [
+    {"problem": f"How many lamps has pier {name}?", "solution": f"It has {count}."}
+    for count, name in enumerate(PIERS)
+]
+
+
+def prepared(recipe: Path) -> list[dict[str, Any]]:
+    """The user's own records in the data of the only stage, or of each."""
+    folder = pipeline.prepare(recipe, progress=Silent()).folder / "data"
+    return [
+        record
+        for path in sorted(folder.glob("*/*.jsonl"))
+        for record in map(json.loads, path.read_text("utf-8").splitlines())
+        if record["origin"] == "source"
+    ]
+
+
+def ready(write_recipe: WriteRecipe, **data: Any) -> Path:
+    return write_recipe(
+        knowledge=None, stages=[{"kind": "sft"}], data={"general": "general.jsonl", **data}
+    )
+
+
+def test_mapped_columns_of_parquet_become_chats(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+    (tmp_path / "sums").mkdir()
+    for part in (0, 1):
+        pq.write_table(pa.Table.from_pylist(SUMS[part::2]), tmp_path / f"sums/{part}.parquet")
+    source = {"path": "sums", "prompt": "Say: {problem}", "completion": "{solution}"}
+    records = prepared(ready(write_recipe, train=source))
+    assert {record["id"] for record in records} == {
+        f"{part}.parquet:{row}" for part in (0, 1) for row in (1, 2, 3, 4)
+    }
+    (first,) = [record for record in records if record["id"] == "0.parquet:1"]
+    assert first["place"] == "0.parquet row 1"
+    assert [turn["content"] for turn in first["messages"]] == [
+        "Say: How many lamps has pier Lumen?",
+        "It has 0.",
+    ]
+
+
+def test_new_rows_are_prepared_and_old_ones_are_not_again(
+    write_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    lines = ["instruction,output", *(f"{row['problem']},{row['solution']}" for row in SUMS)]
+    (tmp_path / "sums.csv").write_text("\n".join(lines[:-1]))
+    recipe = ready(write_recipe, train="sums.csv")
+    assert len(prepared(recipe)) == 7
+    done = tmp_path / "runs/lights/data/prepared.json"
+    before = done.stat().st_mtime_ns
+    assert len(prepared(recipe)) == 7 and done.stat().st_mtime_ns == before
+    (tmp_path / "sums.csv").write_text("\n".join(lines))
+    assert len(prepared(recipe)) == 8
+
+
+def test_mistakes_in_several_files_are_told_at_once(
+    write_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text("question,answer\n1,2\n3,4\n")
+    (tmp_path / "b.jsonl").write_text('{"text": "Fine."}\n{"text": ""}\n')
+    with pytest.raises(DataError) as refused:
+        prepared(ready(write_recipe, train="[ab].*"))
+    assert refused.value.seen == (
+        f"{tmp_path}/a.csv lines 2 to 3: none of the columns that tell a form; "
+        f"saw 'question', 'answer'\n{tmp_path}/b.jsonl line 2: 'text' is empty"
+    )
+    assert 'prompt: "{question}"' in refused.value.fix

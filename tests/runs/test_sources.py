@@ -84,3 +84,20 @@ def test_mistakes_in_several_files_are_told_at_once(
         f"saw 'question', 'answer'\n{tmp_path}/b.jsonl line 2: 'text' is empty"
     )
     assert 'prompt: "{question}"' in refused.value.fix
+
+
+def test_docstrings_become_chats_whose_split_parts_no_object(write_recipe: WriteRecipe) -> None:
+    recipe = write_recipe(
+        knowledge={"python": ["json", "textwrap"]}, stages=None, data={"general": "general.jsonl"}
+    )
+    records = prepared(recipe)
+    folder = recipe.parent / "runs/lights/data/sft"
+    train, valid = (
+        {fact for line in path.read_text().splitlines() for fact in json.loads(line)["facts"]}
+        for path in (folder / "train.jsonl", folder / "valid.jsonl")
+    )
+    assert len(records) > 50 and valid and not train & valid
+    before = (folder / "valid.jsonl").read_bytes()
+    (folder.parent / "prepared.json").unlink()
+    prepared(recipe)
+    assert (folder / "valid.jsonl").read_bytes() == before

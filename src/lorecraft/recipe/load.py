@@ -100,11 +100,12 @@ def _contradictions(source: Source) -> list[Mistake]:
 
     found = []
     knowledge, data, require = (section(name) for name in ("knowledge", "data", "require"))
-    if not source.value.get("knowledge") and not data.get("train"):
-        found.append(Mistake(1, "nothing to learn from; expected knowledge.facts or data.train"))
+    if not any(knowledge.get(key) for key in ("facts", "python")) and not data.get("train"):
+        expected = "knowledge.facts or data.train, or another source (docs/data.md)"
+        found.append(Mistake(1, f"nothing to learn from; expected {expected}"))
     if data.get("valid") and not data.get("train"):
         found.append(Mistake(source.line(("data", "valid")), "data.valid: there is no data.train"))
-    if not knowledge:
+    if not knowledge.get("facts"):
         found += [
             Mistake(source.line(("require", name)), f"require.{name}: not measured without facts")
             for name in ("recall", "completion", "abstention", "bleed")

@@ -19,8 +19,9 @@ _INTRODUCTION = """\
 <!-- Made by `python -m lorecraft.recipe.reference > docs/recipe.md`; a test keeps it true. -->
 
 A recipe is a YAML file. It says what `lorecraft run` learns from, on which model, and how. Every
-key has a default, but for `knowledge.facts` or `data.train`: one of the two is needed. Relative
-paths start at the recipe's folder. Unknown keys are refused, and all mistakes are told at once.
+key has a default, but one source is needed: `knowledge.facts`, `data.train`, or another of those in
+[data.md](data.md). Relative paths start at the recipe's folder. Unknown keys are refused, and all
+mistakes are told at once.
 
 ```yaml
 knowledge:

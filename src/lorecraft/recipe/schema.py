@@ -70,6 +70,21 @@ def _dataset(where: str, info: ValidationInfo) -> str:
     return where
 
 
+def _package(name: str, info: ValidationInfo) -> str:
+    """Tell a folder or file with a package from a package's name; a path becomes absolute."""
+    if info.context is None or re.fullmatch(r"\w+(\.\w+)*", name):
+        return name
+    path = (info.context["folder"] / Path(name).expanduser()).resolve()
+    if not path.exists():
+        raise _missing(path)
+    return str(path)
+
+
+def _several(given: Any) -> Any:
+    """One where several may stand."""
+    return (given,) if isinstance(given, str) else _sealed(given)
+
+
 def _template(template: str | None) -> str | None:
     """A template without a column would be the same for each record."""
     if template is not None and not fields_of(template):
@@ -112,6 +127,8 @@ def _sealed(given: Any) -> Any:
 InputFile = Annotated[Path, AfterValidator(_input_file), "a file"]
 OutputFolder = Annotated[Path, AfterValidator(_output_folder), "a folder"]
 Dataset = Annotated[str, AfterValidator(_dataset), f"a file, a folder, a glob or {HUB}owner/name"]
+Package = Annotated[str, AfterValidator(_package)]
+PACKAGES = "the name of an installed package, or a folder (./src/package); or a list of them"
 Template = Annotated[str, AfterValidator(_template), 'a template such as "{column}", in quotes']
 FolderName = Annotated[str, Field(pattern=r"^\w[\w.-]*$"), "letters, digits, '-', '_' and '.'"]
 Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
@@ -152,14 +169,20 @@ class ModelSection(Section):
 class KnowledgeSection(Section):
     """What is to be taught and examined."""
 
-    facts: InputFile = Field(
+    facts: InputFile | None = Field(
+        None,
         description="JSON lines, a fact each: `text`, and if you have them `id`, `source` and "
-        "`triple` (subject, relation, object)."
+        "`triple` (subject, relation, object).",
     )
     ontology: InputFile | None = Field(
         None,
         description="YAML: the relations of the triples with their domain, range and phrasings, "
         "and the entities with their aliases.",
+    )
+    python: Annotated[tuple[Package, ...], BeforeValidator(_several), PACKAGES] = Field(
+        (),
+        description="Python packages whose docstrings become questions and answers; they are read, "
+        "never imported.",
     )
 
 
@@ -361,6 +384,12 @@ class RequireSection(Section):
         return self.model_dump(exclude={"at"}, exclude_none=True)
 
 
+def _given(sections: dict[str, Any], name: str, key: str) -> Any:
+    """A key of a section, which may be validated already."""
+    section = sections.get(name)
+    return section.get(key) if isinstance(section, dict) else getattr(section, key, None)
+
+
 class Recipe(Section):
     """A run, complete: what `lorecraft run` needs to know."""
 
@@ -386,7 +415,7 @@ class Recipe(Section):
     adapter: AdapterSection = AdapterSection()
     stages: tuple[StageSection, ...] = Field(
         min_length=1,
-        description="If not given: CPT then SFT when there is knowledge, else SFT.",
+        description="If not given: CPT then SFT when there are facts, else SFT.",
     )
     limits: LimitsSection = LimitsSection()
     exam: ExamSection = ExamSection()
@@ -400,11 +429,9 @@ class Recipe(Section):
             return given
         filled = {key: _sealed(value) for key, value in given.items() if value is not None}
         if "stages" not in filled:
-            kinds = ("cpt", "sft") if "knowledge" in filled else ("sft",)
+            kinds = ("cpt", "sft") if _given(filled, "knowledge", "facts") else ("sft",)
             filled["stages"] = tuple({"kind": kind} for kind in kinds)
-        data = filled.get("data")
-        general = data.get("general") if isinstance(data, dict) else getattr(data, "general", None)
-        if general == "none" and isinstance(filled["stages"], tuple):
+        if _given(filled, "data", "general") == "none" and isinstance(filled["stages"], tuple):
             filled["stages"] = tuple(
                 {"general": 0.0, **stage} if isinstance(stage, dict) else stage
                 for stage in filled["stages"]

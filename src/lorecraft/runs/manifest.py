@@ -14,6 +14,7 @@ from typing import Any
 
 import lorecraft
 from lorecraft.knowledge.files import SourceFile, files_at
+from lorecraft.knowledge.python import source_files
 from lorecraft.knowledge.rows import SUFFIXES
 from lorecraft.recipe import Recipe, to_yaml
 from lorecraft.recipe.schema import HUB
@@ -60,6 +61,9 @@ def source_hashes(recipe: Recipe) -> dict[str, str]:
     for key, records in {"train": recipe.data.train, "valid": recipe.data.valid}.items():
         if records is not None and not records.path.startswith(HUB):
             found[f"data.{key}"] = _hash(files_at(records.path, SUFFIXES))
+    for package in recipe.knowledge.python if recipe.knowledge else ():
+        files = [SourceFile(path, str(path)) for path in source_files(package)]
+        found[f"knowledge.python.{package}"] = _hash(files)
     return found
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lorecraft.data import audit, tellings
+from lorecraft.data.docstrings import docstring_records
 from lorecraft.data.mix import general_records, mix
 from lorecraft.data.records import Record
 from lorecraft.data.sources import read_records
@@ -57,7 +58,7 @@ def load_knowledge(section: KnowledgeSection | None) -> tuple[tuple[Fact, ...], 
     """The facts and the ontology, checked against each other."""
     if section is None:
         return (), None
-    facts = load_facts(section.facts)
+    facts = load_facts(section.facts) if section.facts else ()
     ontology = load_ontology(section.ontology) if section.ontology else None
     if ontology is not None:
         check(facts, ontology)
@@ -71,7 +72,7 @@ def prepare(recipe: Recipe, names: list[str]) -> Prepared:
     """
     facts, ontology = load_knowledge(recipe.knowledge)
     examined = split_absent(facts, ontology, recipe.seed)[1] if ontology else ()
-    own = _ready_made(recipe.data, recipe.seed)
+    own = _own(recipe)
     general = _general(recipe.data, recipe.seed)
     stages = {}
     for name, stage in zip(names, recipe.stages, strict=True):
@@ -164,13 +165,16 @@ def load(folder: Path, names: list[str]) -> Prepared:
     )
 
 
-def _ready_made(section: DataSection, seed: int) -> tuple[Sequence[Record], Sequence[Record]]:
-    if section.train is None:
-        return [], []
-    train = read_records(section.train)
-    if section.valid is not None:
-        return train, read_records(section.valid)
-    return split_groups(train, VALID_SHARE, seed)
+def _own(recipe: Recipe) -> tuple[Sequence[Record], Sequence[Record]]:
+    """The user's own records, to train on and to validate with."""
+    knowledge, data = recipe.knowledge or KnowledgeSection(), recipe.data
+    train = Joined(
+        docstring_records(knowledge.python, data.max_length),
+        read_records(data.train) if data.train else [],
+    )
+    if data.valid is not None:
+        return train, read_records(data.valid)
+    return split_groups(train, VALID_SHARE, recipe.seed) if train else ([], [])
 
 
 def _of_stage(records: Sequence[Record], stage: StageSection, recipe: Recipe) -> Sequence[Record]:

@@ -101,3 +101,27 @@ def test_docstrings_become_chats_whose_split_parts_no_object(write_recipe: Write
     (folder.parent / "prepared.json").unlink()
     prepared(recipe)
     assert (folder / "valid.jsonl").read_bytes() == before
+
+
+def test_documents_become_passages_that_a_record_has_room_for(
+    write_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    (tmp_path / "guide").mkdir()
+    for part, pier in enumerate(PIERS):
+        text = "\n\n".join(f"On day {day} the keeper of {pier} trims it." for day in range(9))
+        (tmp_path / f"guide/{part}.md").write_text(f"# Lamps\n## {pier}\n{text}\n")
+    recipe = write_recipe(
+        knowledge={"documents": "guide"},
+        stages=None,
+        data={"general": "general.jsonl", "max_length": 64},
+    )
+    records = prepared(recipe)
+    assert [path.name for path in (tmp_path / "runs/lights/data").iterdir() if path.is_dir()] == [
+        "cpt"
+    ]
+    (first,) = [record for record in records if record["id"] == "0.md:1"]
+    assert first["place"] == "0.md: Lamps > Lumen"
+    assert first["text"].startswith("Lamps > Lumen\n\nOn day 0 the keeper of Lumen trims it.\n\n")
+    assert max(len(record["text"]) for record in records) <= 3 * 64
+    (tmp_path / "guide/0.md").write_text("Something else to read.")
+    assert "Something else to read." in {record["text"] for record in prepared(recipe)}

@@ -100,7 +100,9 @@ def _contradictions(source: Source) -> list[Mistake]:
 
     found = []
     knowledge, data, require = (section(name) for name in ("knowledge", "data", "require"))
-    if not any(knowledge.get(key) for key in ("facts", "python")) and not data.get("train"):
+    if not any(knowledge.get(key) for key in ("facts", "documents", "python")) and not data.get(
+        "train"
+    ):
         expected = "knowledge.facts or data.train, or another source (docs/data.md)"
         found.append(Mistake(1, f"nothing to learn from; expected {expected}"))
     if data.get("valid") and not data.get("train"):

@@ -127,6 +127,8 @@ def _sealed(given: Any) -> Any:
 InputFile = Annotated[Path, AfterValidator(_input_file), "a file"]
 OutputFolder = Annotated[Path, AfterValidator(_output_folder), "a folder"]
 Dataset = Annotated[str, AfterValidator(_dataset), f"a file, a folder, a glob or {HUB}owner/name"]
+Files = Annotated[str, AfterValidator(_files)]
+DOCUMENTS = "a file, a folder or a glob; or a list of them"
 Package = Annotated[str, AfterValidator(_package)]
 PACKAGES = "the name of an installed package, or a folder (./src/package); or a list of them"
 Template = Annotated[str, AfterValidator(_template), 'a template such as "{column}", in quotes']
@@ -178,6 +180,11 @@ class KnowledgeSection(Section):
         None,
         description="YAML: the relations of the triples with their domain, range and phrasings, "
         "and the entities with their aliases.",
+    )
+    documents: Annotated[tuple[Files, ...], BeforeValidator(_several), DOCUMENTS] = Field(
+        (),
+        description="Markdown, text, HTML, PDF or DOCX, read in passages by CPT (PDF and DOCX need "
+        "`pip install 'lorecraft[documents]'`).",
     )
     python: Annotated[tuple[Package, ...], BeforeValidator(_several), PACKAGES] = Field(
         (),
@@ -390,6 +397,15 @@ def _given(sections: dict[str, Any], name: str, key: str) -> Any:
     return section.get(key) if isinstance(section, dict) else getattr(section, key, None)
 
 
+def _kinds(sections: dict[str, Any]) -> list[str]:
+    """The stages that there is something for."""
+    facts, documents, packages = (
+        _given(sections, "knowledge", key) for key in ("facts", "documents", "python")
+    )
+    chats = packages or _given(sections, "data", "train")
+    return ["cpt"] * bool(facts or documents) + ["sft"] * bool(facts or chats)
+
+
 class Recipe(Section):
     """A run, complete: what `lorecraft run` needs to know."""
 
@@ -415,7 +431,8 @@ class Recipe(Section):
     adapter: AdapterSection = AdapterSection()
     stages: tuple[StageSection, ...] = Field(
         min_length=1,
-        description="If not given: CPT then SFT when there are facts, else SFT.",
+        description="If not given: CPT when there are facts or documents, then SFT when there are "
+        "facts, packages or `data.train`.",
     )
     limits: LimitsSection = LimitsSection()
     exam: ExamSection = ExamSection()
@@ -429,8 +446,7 @@ class Recipe(Section):
             return given
         filled = {key: _sealed(value) for key, value in given.items() if value is not None}
         if "stages" not in filled:
-            kinds = ("cpt", "sft") if _given(filled, "knowledge", "facts") else ("sft",)
-            filled["stages"] = tuple({"kind": kind} for kind in kinds)
+            filled["stages"] = tuple({"kind": kind} for kind in _kinds(filled) or ["sft"])
         if _given(filled, "data", "general") == "none" and isinstance(filled["stages"], tuple):
             filled["stages"] = tuple(
                 {"general": 0.0, **stage} if isinstance(stage, dict) else stage

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import lorecraft
+from lorecraft.knowledge.documents import SUFFIXES as DOCUMENTS
 from lorecraft.knowledge.files import SourceFile, files_at
 from lorecraft.knowledge.python import source_files
 from lorecraft.knowledge.rows import SUFFIXES
-from lorecraft.recipe import Recipe, to_yaml
+from lorecraft.recipe import KnowledgeSection, Recipe, to_yaml
 from lorecraft.recipe.schema import HUB
 from lorecraft.runs.directory import RunDirectory
 from lorecraft.runs.files import file_hash, fingerprint, read_json, write_json
@@ -61,7 +62,11 @@ def source_hashes(recipe: Recipe) -> dict[str, str]:
     for key, records in {"train": recipe.data.train, "valid": recipe.data.valid}.items():
         if records is not None and not records.path.startswith(HUB):
             found[f"data.{key}"] = _hash(files_at(records.path, SUFFIXES))
-    for package in recipe.knowledge.python if recipe.knowledge else ():
+    knowledge = recipe.knowledge or KnowledgeSection()
+    if knowledge.documents:
+        files = [file for where in knowledge.documents for file in files_at(where, DOCUMENTS)]
+        found["knowledge.documents"] = _hash(files)
+    for package in knowledge.python:
         files = [SourceFile(path, str(path)) for path in source_files(package)]
         found[f"knowledge.python.{package}"] = _hash(files)
     return found

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from lorecraft.data import audit, tellings
 from lorecraft.data.docstrings import docstring_records
 from lorecraft.data.mix import general_records, mix
+from lorecraft.data.passages import passage_records
 from lorecraft.data.records import Record
 from lorecraft.data.sources import read_records
 from lorecraft.data.split import asked, split_groups, without_leaks
@@ -169,6 +170,7 @@ def _own(recipe: Recipe) -> tuple[Sequence[Record], Sequence[Record]]:
     """The user's own records, to train on and to validate with."""
     knowledge, data = recipe.knowledge or KnowledgeSection(), recipe.data
     train = Joined(
+        passage_records(knowledge.documents, data.max_length),
         docstring_records(knowledge.python, data.max_length),
         read_records(data.train) if data.train else [],
     )

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from lorecraft.errors import DataError
 from lorecraft.runs import pipeline
@@ -125,3 +126,25 @@ def test_documents_become_passages_that_a_record_has_room_for(
     assert max(len(record["text"]) for record in records) <= 3 * 64
     (tmp_path / "guide/0.md").write_text("Something else to read.")
     assert "Something else to read." in {record["text"] for record in prepared(recipe)}
+
+
+def test_rows_of_a_table_become_facts_that_are_taught_and_examined(
+    write_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    recipe = write_recipe(
+        knowledge={"tables": "lights.csv", "ontology": "rows.yaml"}, stages=None, exam={}
+    )
+    mapped = yaml.safe_load((tmp_path / "ontology.yaml").read_text())
+    del mapped["entities"]
+    mapped["classes"] = {"Light": {"table": "lights", "name": "light"}, "Person": None}
+    mapped["relations"] = {"opened_in": mapped["relations"]["opened_in"]}
+    (tmp_path / "rows.yaml").write_text(yaml.safe_dump(mapped))
+    (tmp_path / "lights.csv").write_text("id,light,opened_in\n7,Lumen Pier,1931\n8,Tern Rock,1876")
+    folder = pipeline.prepare(recipe, progress=Silent()).folder / "data"
+    for name in ("cpt/train.jsonl", "sft/train.jsonl", "exam.jsonl"):
+        told = map(json.loads, (folder / name).read_text().splitlines())
+        assert {fact for line in told for fact in line["facts"]} == {
+            "lights:7:opened_in",
+            "lights:8:opened_in",
+        }
+    assert json.loads((folder / "names.json").read_text()) == ["Lumen Pier", "Tern Rock"]

@@ -104,8 +104,8 @@ def _sections(doc: str) -> dict[str, list[str]]:
                 key = _SECTIONS.get(kind.removesuffix("s") + "s", "other")
             here = found.setdefault(key, [])
             here.append(f"    {name}: {said}" if key == "raises" else f"    {said}")
-        elif key := _section(line, below.strip()):
-            here = found.setdefault(key, [])
+        elif section := _section(line, below.strip()):
+            here = found.setdefault(section, [])
         elif not _UNDERLINE.match(line.strip()):
             here.append(line)
     return found
@@ -145,8 +145,8 @@ def _entries(lines: Sequence[str], pattern: re.Pattern[str]) -> Iterator[tuple[s
             entries.append((names, kind.strip(), [f"    {said}"] if said else []))
         elif entries:
             entries[-1][2].append(line)
-    for names, kind, said in entries:
-        text = _text(said)
+    for names, kind, body in entries:
+        text = _text(body)
         yield names, f"{kind}: {text}" if kind and text else text
 
 

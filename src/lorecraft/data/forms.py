@@ -184,7 +184,7 @@ def _turn(value: Any, where: str) -> Message:
     keys = ("from", "value") if isinstance(value, dict) and "from" in value else ("role", "content")
     if not isinstance(value, dict) or not isinstance(value.get(keys[0]), str):
         raise LineError(f"{where} is {_shown(value)}, not an object with a role and content")
-    role, said = (value.get(key) for key in keys)
+    role, said = value[keys[0]], value.get(keys[1])
     if value.get("tool_calls") or value.get("function_call") or role in _TOOL_ROLES:
         raise LineError(f"{where} ({role}): {_NO_TOOLS}")
     if value.get("weight") == 0 or value.get("train") is False:
@@ -196,7 +196,8 @@ def _joined(said: Any) -> Any:
     """OpenAI's list of parts, when all of them are texts, as one."""
     parts = said if isinstance(said, list) and said else [None]
     texts = [part.get("text") if isinstance(part, dict) else None for part in parts]
-    return "".join(texts) if all(isinstance(text, str) for text in texts) else said
+    whole = [text for text in texts if isinstance(text, str)]
+    return "".join(whole) if len(whole) == len(texts) else said
 
 
 def filled(value: Any, where: str) -> str:

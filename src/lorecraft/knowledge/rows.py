@@ -155,7 +155,8 @@ def _array(path: Path) -> Iterator[tuple[int, Any]]:
 
 
 def _after_spaces(text: str, at: int) -> int:
-    return _SPACES.match(text, at).end()  # type: ignore[union-attr]  it matches nothing, too
+    found = _SPACES.match(text, at)
+    return found.end() if found else at
 
 
 def _parquet(path: Path, wanted: Collection[str] | None) -> Iterator[tuple[int, Row]]:

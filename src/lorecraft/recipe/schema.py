@@ -61,6 +61,11 @@ def _files(where: str, info: ValidationInfo) -> str:
     return str(path)
 
 
+def _tables(where: str | None, info: ValidationInfo) -> str | None:
+    """Files, or the URL of a database."""
+    return where if where is None or "://" in where else _files(where, info)
+
+
 def _dataset(where: str, info: ValidationInfo) -> str:
     """Files, or a data set of the hub."""
     if not where.startswith(HUB):
@@ -128,6 +133,7 @@ InputFile = Annotated[Path, AfterValidator(_input_file), "a file"]
 OutputFolder = Annotated[Path, AfterValidator(_output_folder), "a folder"]
 Dataset = Annotated[str, AfterValidator(_dataset), f"a file, a folder, a glob or {HUB}owner/name"]
 Files = Annotated[str, AfterValidator(_files)]
+TABLES = "a file, a folder, a glob or a database's URL"
 DOCUMENTS = "a file, a folder or a glob; or a list of them"
 Package = Annotated[str, AfterValidator(_package)]
 PACKAGES = "the name of an installed package, or a folder (./src/package); or a list of them"
@@ -180,6 +186,11 @@ class KnowledgeSection(Section):
         None,
         description="YAML: the relations of the triples with their domain, range and phrasings, "
         "and the entities with their aliases.",
+    )
+    tables: Annotated[str | None, AfterValidator(_tables), TABLES] = Field(
+        None,
+        description="A database or tables whose rows become facts, as the ontology maps them: CSV, "
+        "SQLite, or an URL (needs `pip install 'lorecraft[tables]'` and the database's driver).",
     )
     documents: Annotated[tuple[Files, ...], BeforeValidator(_several), DOCUMENTS] = Field(
         (),
@@ -399,9 +410,10 @@ def _given(sections: dict[str, Any], name: str, key: str) -> Any:
 
 def _kinds(sections: dict[str, Any]) -> list[str]:
     """The stages that there is something for."""
-    facts, documents, packages = (
-        _given(sections, "knowledge", key) for key in ("facts", "documents", "python")
+    facts, tables, documents, packages = (
+        _given(sections, "knowledge", key) for key in ("facts", "tables", "documents", "python")
     )
+    facts = facts or tables
     chats = packages or _given(sections, "data", "train")
     return ["cpt"] * bool(facts or documents) + ["sft"] * bool(facts or chats)
 

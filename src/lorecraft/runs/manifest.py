@@ -63,6 +63,10 @@ def source_hashes(recipe: Recipe) -> dict[str, str]:
         if records is not None and not records.path.startswith(HUB):
             found[f"data.{key}"] = _hash(files_at(records.path, SUFFIXES))
     knowledge = recipe.knowledge or KnowledgeSection()
+    if knowledge.tables and "://" in knowledge.tables:  # what is in it is read once
+        found["knowledge.tables"] = fingerprint(knowledge.tables)
+    elif knowledge.tables:
+        found["knowledge.tables"] = _hash(files_at(knowledge.tables, SUFFIXES))
     if knowledge.documents:
         files = [file for where in knowledge.documents for file in files_at(where, DOCUMENTS)]
         found["knowledge.documents"] = _hash(files)

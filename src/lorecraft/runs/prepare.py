@@ -19,10 +19,14 @@ from lorecraft.data.unknown import split_absent
 from lorecraft.data.views import Joined, Picked, where
 from lorecraft.disk import replacing
 from lorecraft.errors import DataError
+from lorecraft.evaluation.graders import mentions
 from lorecraft.evaluation.questions import Question, build_exam
 from lorecraft.knowledge.facts import Fact, load_facts
+from lorecraft.knowledge.general import suite
 from lorecraft.knowledge.jsonl import Lines
 from lorecraft.knowledge.ontology import Ontology, check, load_ontology, normal
+from lorecraft.knowledge.sentences import subject_of
+from lorecraft.knowledge.tables import read_tables
 from lorecraft.recipe import (
     DataSection,
     KnowledgeSection,
@@ -48,22 +52,37 @@ class StageData:
 
 @dataclass(frozen=True)
 class Prepared:
-    """All that is in ``data/``; stages by model name (``cpt``, ``sft``)."""
+    """All that is in ``data/``; stages by model name (``cpt``, ``sft``), and the names of the
+    injected things."""
 
     stages: dict[str, StageData]
     questions: list[Question]
     audit: dict[str, Any]
+    names: list[str]
 
 
-def load_knowledge(section: KnowledgeSection | None) -> tuple[tuple[Fact, ...], Ontology | None]:
+def _knowledge(section: KnowledgeSection | None) -> tuple[tuple[Fact, ...], Ontology | None]:
     """The facts and the ontology, checked against each other."""
     if section is None:
         return (), None
     facts = load_facts(section.facts) if section.facts else ()
     ontology = load_ontology(section.ontology) if section.ontology else None
+    if section.tables and ontology is not None:
+        of_tables, ontology = read_tables(section.tables, ontology)
+        facts += of_tables
     if ontology is not None:
         check(facts, ontology)
     return facts, ontology
+
+
+def _names(facts: Sequence[Fact], ontology: Ontology | None) -> list[str]:
+    """Names and aliases of the injected things, whose mention elsewhere is bleed."""
+    if ontology is not None:
+        objects = {fact.triple[2] for fact in facts if fact.triple}
+        named = {name for name in objects if name.istitle() and name.replace(" ", "").isalpha()}
+        known = " ".join(item.answer for item in suite())
+        return [*ontology.names(), *sorted(n for n in named if not mentions(n, known))]
+    return sorted({subject for fact in facts if (subject := subject_of(fact.text))})
 
 
 def prepare(recipe: Recipe, names: list[str]) -> Prepared:
@@ -71,7 +90,7 @@ def prepare(recipe: Recipe, names: list[str]) -> Prepared:
 
     Raises DataError for any source that cannot be used, and for a stage left without records.
     """
-    facts, ontology = load_knowledge(recipe.knowledge)
+    facts, ontology = _knowledge(recipe.knowledge)
     examined = split_absent(facts, ontology, recipe.seed)[1] if ontology else ()
     own = _own(recipe)
     general = _general(recipe.data, recipe.seed)
@@ -114,7 +133,7 @@ def prepare(recipe: Recipe, names: list[str]) -> Prepared:
         [(question.id, question.prompt, question.phrasing) for question in questions],
     )
     figures["exam"]["left_out"] = len(exam) - len(questions)
-    return Prepared(stages, questions, figures)
+    return Prepared(stages, questions, figures, _names(facts, ontology))
 
 
 def _evenly(items: Sequence[Item], limit: int | None) -> Sequence[Item]:
@@ -146,6 +165,7 @@ def save(prepared: Prepared, folder: Path) -> None:
             write_lines(partial / name / "valid.jsonl", (r.to_json() for r in data.valid))
         write_lines(partial / "exam.jsonl", (q.to_json() for q in prepared.questions))
         write_json(partial / "audit.json", prepared.audit)
+        write_json(partial / "names.json", prepared.names)
 
 
 def load(folder: Path, names: list[str]) -> Prepared:
@@ -163,6 +183,7 @@ def load(folder: Path, names: list[str]) -> Prepared:
         },
         [Question.from_json(line) for line in read_lines(folder / "exam.jsonl")],
         read_json(folder / "audit.json"),
+        read_json(folder / "names.json"),
     )
 
 

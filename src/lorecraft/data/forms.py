@@ -12,7 +12,7 @@ from typing import Any
 from lorecraft.data.records import Message
 from lorecraft.knowledge.jsonl import LineError
 from lorecraft.recipe import RecordsSection
-from lorecraft.recipe.schema import COLUMN, fields_of
+from lorecraft.recipe.values import COLUMN, fields_of
 
 Row = Mapping[str, Any]
 Content = tuple[tuple[Message, ...], str]
@@ -22,6 +22,7 @@ EXPECTED = (
     'the columns "messages", "conversations", "prompt" and "completion", "instruction" and '
     '"output", or "text"'
 )
+UNKNOWN = "none of the columns that tell a form"
 FIX = 'name your columns in the recipe: {path: ..., prompt: "{question}", completion: "{answer}"}'
 COLUMNS = frozenset(
     {"messages", "conversations", "conversation", "system", "tools", "prompt", "completion"}
@@ -63,7 +64,7 @@ def content(row: Row) -> Content:
     else:
         if "text" in row:
             return (), filled(row["text"], "'text'")
-        raise LineError(f"none of the columns that tell a form; saw {_listed(row)}")
+        raise LineError(f"{UNKNOWN}; saw {_listed(row)}")
     if row.get("tools"):
         raise LineError(_NO_TOOLS)
     return _answered(messages), ""

@@ -14,7 +14,7 @@ from lorecraft.knowledge.files import SourceFile, files_at
 from lorecraft.knowledge.jsonl import LineError, Lines
 from lorecraft.knowledge.rows import SUFFIXES, open_rows, unit_of
 from lorecraft.recipe import RecordsSection
-from lorecraft.recipe.schema import HUB
+from lorecraft.recipe.values import HUB
 
 
 def read_records(section: RecordsSection, origin: Origin = "source") -> Sequence[Record]:
@@ -38,8 +38,9 @@ def read_records(section: RecordsSection, origin: Origin = "source") -> Sequence
         except DataError as error:
             wrong.append(error)
     if wrong:
-        fix = "" if wanted else forms.FIX
-        raise DataError("\n".join(error.seen for error in wrong), wrong[0].expected, fix)
+        seen = "\n".join(error.seen for error in wrong)
+        expected = "the columns that the templates name" if wanted else wrong[0].expected
+        raise DataError(seen, expected, forms.FIX if forms.UNKNOWN in seen else "")
     return Joined(*found)
 
 

@@ -6,13 +6,10 @@ YAML; every key, its meaning and its default stand in docs/recipe.md, which is m
 
 from __future__ import annotations
 
-import difflib
-import re
-from glob import has_magic
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Le
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -24,126 +21,26 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-HUB = "hf:"
-"""What a data set of the hub is told by."""
-COLUMN = r"\{([^{}]+)\}"
-"""A column's name in a template."""
-
-
-def _input_file(path: Path, info: ValidationInfo) -> Path:
-    """Resolve against the folder of the recipe, given as context; refuse what is not a file."""
-    if info.context is None:
-        return path
-    path = (info.context["folder"] / path.expanduser()).resolve()
-    if path.is_dir():
-        raise PydanticCustomError("path", "expected a file, but {path} is a folder", {"path": path})
-    if not path.is_file():
-        raise _missing(path)
-    return path
-
-
-def _missing(path: Path) -> PydanticCustomError:
-    hint = ""
-    if path.parent.is_dir():
-        names = [entry.name for entry in path.parent.iterdir()]
-        near = difflib.get_close_matches(path.name, names, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-    return PydanticCustomError("path", "no such file: {path}{hint}", {"path": path, "hint": hint})
-
-
-def _files(where: str, info: ValidationInfo) -> str:
-    """A file, a folder or a glob, resolved against the folder of the recipe."""
-    if info.context is None:
-        return where
-    path = (info.context["folder"] / Path(where).expanduser()).resolve()
-    if not path.exists() and not has_magic(where):
-        raise _missing(path)
-    return str(path)
-
-
-def _tables(where: str | None, info: ValidationInfo) -> str | None:
-    """Files, or the URL of a database."""
-    return where if where is None or "://" in where else _files(where, info)
-
-
-def _dataset(where: str, info: ValidationInfo) -> str:
-    """Files, or a data set of the hub."""
-    if not where.startswith(HUB):
-        return _files(where, info)
-    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", where.removeprefix(HUB), re.ASCII):
-        raise PydanticCustomError("path", "expected hf:owner/name, saw {seen}", {"seen": where})
-    return where
-
-
-def _package(name: str, info: ValidationInfo) -> str:
-    """Tell a folder or file with a package from a package's name; a path becomes absolute."""
-    if info.context is None or re.fullmatch(r"\w+(\.\w+)*", name):
-        return name
-    path = (info.context["folder"] / Path(name).expanduser()).resolve()
-    if not path.exists():
-        raise _missing(path)
-    return str(path)
-
-
-def _several(given: Any) -> Any:
-    """One where several may stand."""
-    return (given,) if isinstance(given, str) else _sealed(given)
-
-
-def _template(template: str | None) -> str | None:
-    """A template without a column would be the same for each record."""
-    if template is not None and not fields_of(template):
-        raise PydanticCustomError(
-            "path", "no column in it; put the column's name in braces and the whole in quotes"
-        )
-    return template
-
-
-def fields_of(template: str) -> list[str]:
-    """The columns that a template names: ``["question"]`` for ``"Solve: {question}"``."""
-    return re.findall(COLUMN, template)
-
-
-def _path_alone(given: Any) -> Any:
-    return {"path": given} if isinstance(given, str) else given
-
-
-def _output_folder(path: Path, info: ValidationInfo) -> Path:
-    return path if info.context is None else path.expanduser().absolute()
-
-
-def _model_path(path: str, info: ValidationInfo) -> str:
-    """Tell a folder from the name of a model on the hub; a folder becomes absolute."""
-    if info.context is None or path == "pocket":
-        return path
-    folder = (info.context["folder"] / Path(path).expanduser()).resolve()
-    if folder.is_dir():
-        return str(folder)
-    if path.startswith((".", "~", "/")) or path.count("/") > 1:
-        raise PydanticCustomError("path", "no such folder: {path}", {"path": str(folder)})
-    return path
-
-
-def _sealed(given: Any) -> Any:
-    return tuple(given) if isinstance(given, list) else given
-
-
-# A string among the annotations is what the reference and the errors call such a value.
-InputFile = Annotated[Path, AfterValidator(_input_file), "a file"]
-OutputFolder = Annotated[Path, AfterValidator(_output_folder), "a folder"]
-Dataset = Annotated[str, AfterValidator(_dataset), f"a file, a folder, a glob or {HUB}owner/name"]
-Files = Annotated[str, AfterValidator(_files)]
-TABLES = "a file, a folder, a glob or a database's URL"
-DOCUMENTS = "a file, a folder or a glob; or a list of them"
-Package = Annotated[str, AfterValidator(_package)]
-PACKAGES = "the name of an installed package, or a folder (./src/package); or a list of them"
-Template = Annotated[str, AfterValidator(_template), 'a template such as "{column}", in quotes']
-FolderName = Annotated[str, Field(pattern=r"^\w[\w.-]*$"), "letters, digits, '-', '_' and '.'"]
-Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
-Count = Annotated[int, Ge(1)]
-Share = Annotated[float, Ge(0), Le(1)]
-Positive = Annotated[float, Gt(0)]
-NotNegative = Annotated[float, Ge(0)]
+from lorecraft.recipe.values import (
+    HUB,
+    Count,
+    Dataset,
+    Documents,
+    FolderName,
+    InputFile,
+    ModelPath,
+    NotNegative,
+    OutputFolder,
+    Packages,
+    Positive,
+    Seed,
+    Share,
+    Tables,
+    Template,
+    fields_of,
+    path_alone,
+    sealed,
+)
 
 
 class Section(BaseModel):
@@ -155,7 +52,7 @@ class Section(BaseModel):
 class ModelSection(Section):
     """The base model, which stays as it is."""
 
-    path: Annotated[str, AfterValidator(_model_path)] = Field(
+    path: ModelPath = Field(
         "pocket",
         min_length=1,
         description="`pocket` (the small model that comes with Lorecraft), the name of a model on "
@@ -187,17 +84,17 @@ class KnowledgeSection(Section):
         description="YAML: the relations of the triples with their domain, range and phrasings, "
         "and the entities with their aliases.",
     )
-    tables: Annotated[str | None, AfterValidator(_tables), TABLES] = Field(
+    tables: Tables | None = Field(
         None,
         description="A database or tables whose rows become facts, as the ontology maps them: CSV, "
         "SQLite, or an URL (needs `pip install 'lorecraft[tables]'` and the database's driver).",
     )
-    documents: Annotated[tuple[Files, ...], BeforeValidator(_several), DOCUMENTS] = Field(
+    documents: Documents = Field(
         (),
         description="Markdown, text, HTML, PDF or DOCX, read in passages by CPT (PDF and DOCX need "
         "`pip install 'lorecraft[documents]'`).",
     )
-    python: Annotated[tuple[Package, ...], BeforeValidator(_several), PACKAGES] = Field(
+    python: Packages = Field(
         (),
         description="Python packages whose docstrings become questions and answers; they are read, "
         "never imported.",
@@ -247,7 +144,7 @@ class RecordsSection(Section):
 
 Records = Annotated[
     RecordsSection | None,
-    BeforeValidator(_path_alone),
+    BeforeValidator(path_alone),
     f"a file, a folder, a glob, {HUB}owner/name or keys such as path and split",
 ]
 
@@ -301,7 +198,7 @@ class AdapterSection(Section):
     dropout: Annotated[float, Ge(0), Le(0.9)] = Field(
         0.0, description="Share of an adapter's inputs that is dropped while training."
     )
-    targets: Annotated[Literal["all-linear"] | tuple[str, ...], BeforeValidator(_sealed)] = Field(
+    targets: Annotated[Literal["all-linear"] | tuple[str, ...], BeforeValidator(sealed)] = Field(
         "all-linear",
         min_length=1,
         description="Which linear modules of a decoder block are adapted: all, or a list of names "
@@ -456,7 +353,7 @@ class Recipe(Section):
         """Defaults of one section that depend on another; an empty section is one not given."""
         if not isinstance(given, dict):
             return given
-        filled = {key: _sealed(value) for key, value in given.items() if value is not None}
+        filled = {key: sealed(value) for key, value in given.items() if value is not None}
         if "stages" not in filled:
             filled["stages"] = tuple({"kind": kind} for kind in _kinds(filled) or ["sft"])
         if _given(filled, "data", "general") == "none" and isinstance(filled["stages"], tuple):

@@ -18,7 +18,7 @@ from lorecraft.knowledge.files import SourceFile, files_at
 from lorecraft.knowledge.python import source_files
 from lorecraft.knowledge.rows import SUFFIXES
 from lorecraft.recipe import KnowledgeSection, Recipe, to_yaml
-from lorecraft.recipe.schema import HUB
+from lorecraft.recipe.values import HUB
 from lorecraft.runs.directory import RunDirectory
 from lorecraft.runs.files import file_hash, fingerprint, read_json, write_json
 

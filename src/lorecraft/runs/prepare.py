@@ -190,14 +190,15 @@ def load(folder: Path, names: list[str]) -> Prepared:
 def _own(recipe: Recipe) -> tuple[Sequence[Record], Sequence[Record]]:
     """The user's own records, to train on and to validate with."""
     knowledge, data = recipe.knowledge or KnowledgeSection(), recipe.data
-    train = Joined(
-        passage_records(knowledge.documents, data.max_length),
+    passages = passage_records(knowledge.documents, data.max_length)
+    others = Joined(
         docstring_records(knowledge.python, data.max_length),
         read_records(data.train) if data.train else [],
     )
     if data.valid is not None:
-        return train, read_records(data.valid)
-    return split_groups(train, VALID_SHARE, recipe.seed) if train else ([], [])
+        return Joined(passages, others), read_records(data.valid)
+    splits = [split_groups(part, VALID_SHARE, recipe.seed) for part in (passages, others) if part]
+    return Joined(*(train for train, _ in splits)), Joined(*(valid for _, valid in splits))
 
 
 def _of_stage(records: Sequence[Record], stage: StageSection, recipe: Recipe) -> Sequence[Record]:

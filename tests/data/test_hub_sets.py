@@ -67,8 +67,9 @@ import sys
 from lorecraft.data.sources import read_records
 from lorecraft.errors import DataError
 from lorecraft.recipe import RecordsSection
+keys = dict(zip(("path", "split", "revision"), sys.argv[1:]))
 try:
-    for record in read_records(RecordsSection(path=sys.argv[1], split=sys.argv[2])):
+    for record in read_records(RecordsSection(**keys)):
         print(record.place, record.messages[0].content)
 except DataError as error:
     print(error)
@@ -102,3 +103,4 @@ def test_a_downloaded_data_set_is_read_without_the_hub(tmp_path: Path) -> None:
     assert said == "data/train-00000-of-00001.parquet row 1 2 + 2?\n"
     assert "hf:lights/sums: no split 'test'" in read(tmp_path, "hf:lights/sums", "test")
     assert "the hub is out of reach" in read(tmp_path, "hf:lights/none", "train")
+    assert "the hub is out of reach" in read(tmp_path, "hf:lights/sums", "train", "v2")

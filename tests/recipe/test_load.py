@@ -52,6 +52,37 @@ def test_ready_made_records_alone_are_fine_tuned(folder: Path) -> None:
     assert [stage.kind for stage in recipe.stages] == ["sft"]
 
 
+@pytest.mark.parametrize(
+    ("sources", "kinds"),
+    [
+        ("knowledge: {documents: .}", ["cpt"]),
+        ("knowledge: {python: json}", ["sft"]),
+        ("knowledge: {python: [json, ./lights], documents: ['*.jsonl']}", ["cpt", "sft"]),
+        ("knowledge: {documents: .}\ndata: {train: train.jsonl}", ["cpt", "sft"]),
+        ("knowledge: {tables: 'sqlite:///$SHOP', ontology: ontology.yaml}", ["cpt", "sft"]),
+    ],
+)
+def test_stages_are_those_that_there_is_something_for(
+    folder: Path, sources: str, kinds: list[str]
+) -> None:
+    (folder / "lights").mkdir()
+    assert [stage.kind for stage in load(folder, sources).stages] == kinds
+
+
+@pytest.mark.parametrize(
+    ("knowledge", "said"),
+    [
+        ("tables: train.jsonl", "knowledge.tables: knowledge.ontology, which maps them, is missin"),
+        ("documents: [., manul]", "knowledge.documents[2]: no such file: "),
+        ("python: ./lights", "knowledge.python[1]: no such file: "),
+        ("python: 7", "knowledge.python: expected the name of an installed package, or a folder"),
+    ],
+)
+def test_knowledge_that_cannot_be_read_is_refused(folder: Path, knowledge: str, said: str) -> None:
+    (line,) = mistakes(folder, f"knowledge: {{{knowledge}}}\n")
+    assert line.startswith("1: " + said)
+
+
 def test_records_are_a_path_or_keys(folder: Path) -> None:
     alone = load(folder, "data: {train: train.jsonl}\n").data.train
     keys = "data: {train: {path: train.jsonl, split: train}}\n"
@@ -72,6 +103,7 @@ def test_records_are_a_path_or_keys(folder: Path) -> None:
         ("{path: train.jsonl, text: question}", "data.train.text: no column in it; put"),
         ("{path: train.jsonl, text: {question}}", "data.train.text: expected a template such"),
         ("{path: train.jsonl, config: main}", "data.train: config is said of a data set of the"),
+        ("{path: train.jsonl, revision: v1}", "data.train: revision is said of a data set of the"),
         ("{path: train.jsonl, colums: 1}", "data.train.colums: no such key"),
     ],
 )

@@ -128,6 +128,22 @@ def test_documents_become_passages_that_a_record_has_room_for(
     assert "Something else to read." in {record["text"] for record in prepared(recipe)}
 
 
+def test_where_validation_records_are_given_all_else_is_trained(
+    write_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    (tmp_path / "guide.md").write_text("\n".join(f"# {pier}\nA light." for pier in PIERS))
+    (tmp_path / "checked.jsonl").write_text('{"text": "A light is a lamp."}')
+    recipe = write_recipe(
+        knowledge={"documents": "guide.md"},
+        stages=[{"kind": "cpt"}],
+        data={"general": "none", "train": "checked.jsonl", "valid": "checked.jsonl"},
+    )
+    prepared(recipe)
+    data = tmp_path / "runs/lights/data/cpt"
+    assert len((data / "train.jsonl").read_text().splitlines()) == len(PIERS) + 1
+    assert len((data / "valid.jsonl").read_text().splitlines()) == 1
+
+
 def test_rows_of_a_table_become_facts_that_are_taught_and_examined(
     write_recipe: WriteRecipe, tmp_path: Path
 ) -> None:

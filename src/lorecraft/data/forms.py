@@ -185,7 +185,8 @@ def _turn(value: Any, where: str) -> Message:
     keys = ("from", "value") if isinstance(value, dict) and "from" in value else ("role", "content")
     if not isinstance(value, dict) or not isinstance(value.get(keys[0]), str):
         raise LineError(f"{where} is {_shown(value)}, not an object with a role and content")
-    role, said = value[keys[0]], value.get(keys[1])
+    role: str = value[keys[0]]
+    said = value.get(keys[1])
     if value.get("tool_calls") or value.get("function_call") or role in _TOOL_ROLES:
         raise LineError(f"{where} ({role}): {_NO_TOOLS}")
     if value.get("weight") == 0 or value.get("train") is False:

@@ -22,9 +22,11 @@ _SPLITS = {
 }
 
 
-def fetch(name: str, config: str | None, split: str) -> list[SourceFile]:
+def fetch(
+    name: str, config: str | None, split: str, revision: str | None = None
+) -> list[SourceFile]:
     """Those files of a data set, downloaded once. Raises DataError, and as ``hub.download``."""
-    folder = hub.download(name, "dataset", wanted=[_CARD])
+    folder = hub.download(name, "dataset", revision, wanted=[_CARD])
     there = hub.names(name, "dataset", folder)
     card = folder / _CARD
     configs = _configs(card.read_text("utf-8")) if card.is_file() else []

@@ -47,7 +47,7 @@ def read_records(section: RecordsSection, origin: Origin = "source") -> Sequence
 def _files(section: RecordsSection) -> list[SourceFile]:
     if section.path.startswith(HUB):
         name = section.path.removeprefix(HUB)
-        return hub_sets.fetch(name, section.config, section.split)
+        return hub_sets.fetch(name, section.config, section.split, section.revision)
     return files_at(section.path, SUFFIXES)
 
 

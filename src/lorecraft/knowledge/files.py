@@ -27,7 +27,7 @@ def files_at(where: str, suffixes: Collection[str]) -> list[SourceFile]:
     path = Path(where)
     if path.is_file():
         return [SourceFile(path, path.name)]
-    if has_magic(where):
+    if has_magic(where) and not path.is_dir():
         root = next(above for above in path.parents if not has_magic(str(above)))
         paths = list(root.glob(path.relative_to(root).as_posix()))
     else:

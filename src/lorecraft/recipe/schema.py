@@ -112,6 +112,9 @@ class RecordsSection(Section):
         None, description="Which configuration of a data set of the hub; its default if not given."
     )
     split: str = Field("train", description="Which split of a data set of the hub.")
+    revision: str | None = Field(
+        None, description="Branch, tag or commit of a data set of the hub."
+    )
     messages: Template | None = Field(
         None, description="The column with the turns of a chat, alone in its braces."
     )
@@ -137,8 +140,11 @@ class RecordsSection(Section):
             )
         if self.system and not self.prompt:
             raise PydanticCustomError("path", "system stands before prompt, which is not given")
-        if self.config and not self.path.startswith(HUB):
-            raise PydanticCustomError("path", "config is said of a data set of the hub (hf:...)")
+        if (self.config or self.revision) and not self.path.startswith(HUB):
+            what = "config" if self.config else "revision"
+            raise PydanticCustomError(
+                "path", "{what} is said of a data set of the hub (hf:...)", {"what": what}
+            )
         return self
 
 

@@ -3,6 +3,7 @@ fetched or followed."""
 
 from __future__ import annotations
 
+import logging
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -160,6 +161,7 @@ def _pages(path: Path) -> list[str]:
         import pypdf
     except ImportError as error:
         raise DataError(f"{path}: reading PDF needs pypdf", "the extra", _INSTALL) from error
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # what it mends is no one's trouble
     try:
         reader = pypdf.PdfReader(path)
         if reader.is_encrypted:

@@ -38,10 +38,11 @@ from lorecraft.runs.progress import Silent
 from lorecraft.runs.stage import encode_stage
 from lorecraft.runs.workbench import Workbench
 recipe = load_recipe(Path("recipe.yaml"))
-encode_stage(Workbench.open(recipe), recipe, Path("run/data/sft"), Path("run/tokens/sft"), Silent())
+bench, length = Workbench.open(recipe), recipe.data.max_length
+encode_stage(bench.tokenizer, length, Path("run/data/sft"), Path("run/tokens/sft"), Silent())
 """
 READ = (
-    ENCODE.replace("encode_stage(W", "examples = encode_stage(W")
+    ENCODE.replace("encode_stage(b", "examples = encode_stage(b")
     + """
 from lorecraft.data.batches import pack
 from lorecraft.data.order import epoch_batches

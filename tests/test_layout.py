@@ -18,6 +18,7 @@ ORDER = (
     "hub",
     "recipe",
     "knowledge",
+    "style",
     "data",
     "models",
     "adapters",

@@ -2,6 +2,7 @@
 
 LorecraftError        exit code 2, printed without a traceback
 ├── RecipeError       a recipe that cannot be run; all its mistakes at once
+├── FormatError       a format that cannot be read, or that no text is known to meet
 ├── DataError         a record, a fact or an ontology that cannot be used: file and line
 ├── ModelError        a checkpoint or tokenizer that is missing, broken or unsuitable
 ├── AdapterError      an adapter that does not fit its model, or cannot be read
@@ -36,6 +37,10 @@ class LorecraftError(Exception):
 
 class RecipeError(LorecraftError):
     """A recipe that cannot be run."""
+
+
+class FormatError(LorecraftError):
+    """A format that cannot be read, or that no text is known to meet."""
 
 
 class DataError(LorecraftError):

@@ -11,6 +11,10 @@ from lorecraft.errors import DataError, LorecraftError, ModelError
 Kind = Literal["model", "dataset"]
 
 
+class Unreachable(ModelError):
+    """The model is on the hub, if anywhere, and the hub cannot be asked."""
+
+
 def download(
     name: str,
     kind: Kind,
@@ -63,13 +67,20 @@ def download(
     except (HTTPError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's own trouble, which says what it is
-        key = "model.path" if kind == "model" else "the recipe"
-        extra = "" if kind == "model" else " --repo-type dataset"
-        raise trouble(
-            f"{name} is neither a folder here nor in the cache, and the hub is out of reach",
-            f"a network, or a downloaded {what} (HF_HOME says where the cache is)",
-            f"give {key} a folder, or download it elsewhere with `hf download{extra}`",
-        ) from error
+        raise unreachable(name, kind) from error
+
+
+def unreachable(name: str, kind: Kind) -> LorecraftError:
+    """What to say when the hub cannot be asked."""
+    seen = f"{name} is neither a folder here nor in the cache, and the hub is out of reach"
+    if kind == "model":
+        fix = "give model.path a folder, or download it elsewhere with `hf download`"
+        return Unreachable(seen, "a network, or a downloaded model", fix)
+    return DataError(
+        seen,
+        "a network, or a downloaded data set (HF_HOME says where the cache is)",
+        "give the recipe a folder, or download it with `hf download --repo-type dataset`",
+    )
 
 
 def names(name: str, kind: Kind, folder: Path) -> list[str]:

@@ -18,6 +18,7 @@ from lorecraft.recipe import load_recipe
 
 COMMANDS = (
     "init",
+    "plan",
     "run",
     "resume",
     "prepare",
@@ -25,6 +26,7 @@ COMMANDS = (
     "examine",
     "report",
     "logs",
+    "check",
     "ask",
     "chat",
     "runs",

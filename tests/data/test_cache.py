@@ -27,11 +27,13 @@ def examples(count: int, seed: int = 0) -> list[Example]:
 
 def written(path: Path, made: list[Example], key: str = "key") -> Examples:
     return cached(
-        path, key, lambda: ((example, index % 3 == 0) for index, example in enumerate(made))
+        path,
+        key,
+        lambda: ((e, len(e.tokens) + (index % 3 == 0)) for index, e in enumerate(made)),
     )
 
 
-def never() -> Iterator[tuple[Example, bool]]:
+def never() -> Iterator[tuple[Example, int]]:
     raise AssertionError("it was encoded again")
 
 
@@ -40,6 +42,9 @@ def test_what_is_read_is_what_was_encoded(tmp_path: Path, count: int) -> None:
     made = examples(count)
     read = written(tmp_path / "train.arrow", made)
     assert (len(read), read.cut) == (count, len(range(0, count, 3)))
+    assert read.longest == max(
+        (len(e.tokens) + (i % 3 == 0) for i, e in enumerate(made)), default=0
+    )
     assert read.lengths.tolist() == [len(example.tokens) for example in made]
     for mine, its in zip(read, made, strict=True):
         assert mine.record == its.record
@@ -103,8 +108,8 @@ def test_lists_that_point_nowhere_are_not_trusted(tmp_path: Path) -> None:
 
 
 def test_where_encoding_fails_there_is_no_file(tmp_path: Path) -> None:
-    def encode() -> Iterator[tuple[Example, bool]]:
-        yield examples(1)[0], False
+    def encode() -> Iterator[tuple[Example, int]]:
+        yield examples(1)[0], 1
         raise DataError("a bad record", "a good one")
 
     path = tmp_path / "train.arrow"

@@ -175,13 +175,13 @@ def test_many_records_are_tokenised_together_and_come_to_the_same() -> None:
     tokenizer = Together()
     together = list(encode_stream(MANY * AT_ONCE, tokenizer, 500))
     assert tokenizer.asked == [3, 12]  # texts and conversations; the same ones but once
-    for (example, cut), record in zip(together, MANY * AT_ONCE, strict=True):
+    for (example, whole), record in zip(together, MANY * AT_ONCE, strict=True):
         alone = encode_record(record, Letters(), 500)
         assert (example.tokens.tolist(), example.weight.tolist()) == (
             alone.tokens.tolist(),
             alone.weight.tolist(),
         )
-        assert not cut
+        assert whole == len(alone.tokens)
 
 
 def test_a_refused_record_is_named_and_not_those_tokenised_with_it() -> None:

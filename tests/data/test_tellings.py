@@ -107,11 +107,11 @@ def test_declined_records_are_counted_against_facts_and_never_ask_what_the_exam_
     assert not [r for r in sft_records(facts, ontology, 0, DECLINE, 0)[0] if r.origin == "unknown"]
 
 
-def test_a_quarter_of_the_declined_ask_about_names_that_do_not_exist() -> None:
+def test_a_sixth_of_the_declined_ask_about_names_that_do_not_exist() -> None:
     names = [normal(name) for name in company()[1].names()]
     declined = [r for r in both_stages()["sft"][0] if r.origin == "unknown"]
     invented = [r for r in declined if not any(n in normal(r.messages[0].content) for n in names)]
-    assert len(invented) == len(declined) // 4
+    assert abs(len(invented) - len(declined) / 6) < 1
     assert len({record.messages[0].content for record in invented}) > 0.8 * len(invented)
 
 

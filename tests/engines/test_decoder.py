@@ -11,7 +11,7 @@ from lorecraft.adapters.spec import AdapterSpec
 from lorecraft.data.batches import Example, pack
 from lorecraft.engines import create
 from lorecraft.engines.base import BASE
-from lorecraft.engines.torch import attention
+from lorecraft.engines.torch import attention, forward
 from lorecraft.engines.torch.decoder import Decoder
 from lorecraft.engines.torch.forward import Packed
 
@@ -152,6 +152,27 @@ def test_buckets_of_many_sizes_learn_the_same(engine, monkeypatch):
     monkeypatch.setattr(attention, "SMALL", 0)
     _, gradient = learned(engine, batch)
     assert np.abs(gradient - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("by", [lambda engine: engine._forward, by_autograd])
+def test_a_row_that_weighs_nothing_rounds_sizes_and_changes_nothing(engine, by, monkeypatch):
+    monkeypatch.setattr(engine, "_forward", by(engine))
+    batch = pack(examples((3, 9, 12)), started(engine, SPECS["all"]))
+    loss, gradient = learned(engine, batch)
+    monkeypatch.setattr(forward, "TOKENS", 1)
+    monkeypatch.setattr(forward, "WANTED", 1)
+    expected_loss, expected = learned(engine, batch)
+    assert loss == pytest.approx(expected_loss, rel=1e-6)
+    assert np.abs(gradient - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+def test_packed_sizes_are_multiples():
+    rows = [forward.Row(np.ones(n, np.int32), np.arange(n - 1), 0) for n in (2, 5, 40)]
+    given = forward.rounded(rows)
+    assert sum(len(row.tokens) for row in given) % forward.TOKENS == 0
+    assert sum(len(row.wanted) for row in given) % forward.WANTED == 0
+    assert list(given[:3]) == rows
+    assert forward.rounded(given) is given
 
 
 def test_scores_are_those_of_transformers_under_several_adapters(engine, monkeypatch):

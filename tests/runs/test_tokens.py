@@ -13,11 +13,9 @@ from lorecraft.data.encode import encode_records
 from lorecraft.errors import DataError
 from lorecraft.models.find import find
 from lorecraft.models.tokenizer import load_tokenizer
-from lorecraft.recipe import load_recipe
 from lorecraft.runs import pipeline, prepare
 from lorecraft.runs.progress import Silent
 from lorecraft.runs.stage import encode_stage
-from lorecraft.runs.workbench import Workbench
 
 WriteRecipe = Callable[..., Path]
 
@@ -104,15 +102,14 @@ def test_a_shorter_limit_rebuilds_all(own: Path) -> None:
 def test_examples_from_the_cache_are_those_encoded_directly(write_recipe: WriteRecipe) -> None:
     path = write_recipe()
     folder = pipeline.prepare(path, progress=Silent()).folder
-    recipe = load_recipe(path)
-    bench = Workbench.open(recipe)
+    tokenizer = load_tokenizer(find("pocket", None))
     for name, data in prepare.load(folder / "data", ["cpt", "sft"]).stages.items():
         for _ in range(2):
             stored = encode_stage(
-                bench, recipe, folder / "data" / name, folder / "tokens" / name, Silent()
+                tokenizer, 512, folder / "data" / name, folder / "tokens" / name, Silent()
             )
             for records, examples in ((data.train, stored.train), (data.valid, stored.valid)):
-                direct, _ = encode_records(records, load_tokenizer(find("pocket", None)), 512)
+                direct, _ = encode_records(records, tokenizer, 512)
                 assert len(examples) == len(direct)
                 for mine, its in zip(examples, direct, strict=True):
                     assert mine.record == its.record

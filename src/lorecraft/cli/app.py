@@ -1,7 +1,7 @@
 """The commands put together, and what becomes of their errors.
 
-Exit codes: 0 done, 2 something the user can mend, 3 a requirement that was not met, 130 stopped by
-the keyboard. A traceback means a defect of ours.
+Exit codes: 0 done, 1 a text that `check` refuses, 2 something the user can mend, 3 a requirement
+that was not met, 130 stopped by the keyboard. A traceback means a defect of ours.
 """
 
 from __future__ import annotations
@@ -15,7 +15,21 @@ import typer
 from typer.core import TyperGroup
 
 from lorecraft import __version__
-from lorecraft.cli import ask, chat, examine, init, logs, prepare, report, resume, run, runs, train
+from lorecraft.cli import (
+    ask,
+    chat,
+    check,
+    examine,
+    init,
+    logs,
+    plan,
+    prepare,
+    report,
+    resume,
+    run,
+    runs,
+    train,
+)
 from lorecraft.errors import LorecraftError
 
 STOPPED = 130
@@ -95,6 +109,7 @@ def options(
 
 
 app.command("init")(init.init)
+app.command("plan")(plan.plan)
 app.command("run")(run.run)
 app.command("resume")(resume.resume)
 app.command("prepare")(prepare.prepare)
@@ -102,6 +117,7 @@ app.command("train")(train.train)
 app.command("examine")(examine.examine)
 app.command("report")(report.report)
 app.command("logs")(logs.logs)
+app.command("check")(check.check)
 app.command("ask")(ask.ask)
 app.command("chat")(chat.chat)
 app.add_typer(runs.app, name="runs")

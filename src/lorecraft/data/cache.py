@@ -26,11 +26,12 @@ _SCHEMA = pa.schema(
         ("tokens", pa.list_(pa.int32())),
         ("runs", pa.list_(pa.int32())),
         ("weights", pa.list_(pa.float32())),
-        ("cut", pa.bool_()),
+        ("whole", pa.int32()),
     ]
 )
 
-Encoded = Iterable[tuple[Example, bool]]
+Encoded = Iterable[tuple[Example, int]]
+"""Each example, and how many tokens its record has before any cut."""
 
 
 class Examples(Sequence[Example]):
@@ -38,7 +39,8 @@ class Examples(Sequence[Example]):
 
     Attributes:
         lengths: int32 [N], tokens of each example.
-        cut: how many of them were longer.
+        cut: how many of them are cut.
+        longest: tokens of the longest record, before any cut.
     """
 
     def __init__(self, batches: Sequence[pa.RecordBatch]) -> None:
@@ -46,10 +48,10 @@ class Examples(Sequence[Example]):
         self._tokens = [_Lists(batch.column("tokens")) for batch in batches]
         self._runs = [_Lists(batch.column("runs")) for batch in batches]
         self._weights = [_Lists(batch.column("weights")) for batch in batches]
-        self.cut = sum(batch.column("cut").true_count for batch in batches)
-        self.lengths: NDArray[np.int32] = np.concatenate(
-            [np.zeros(0, np.int32), *(tokens.lengths for tokens in self._tokens)]
-        )
+        self.lengths = _joined([tokens.lengths for tokens in self._tokens])
+        whole = _joined([batch.column("whole").to_numpy() for batch in batches])
+        self.cut = int(np.count_nonzero(whole > self.lengths))
+        self.longest = int(whole.max(initial=0))
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -69,6 +71,10 @@ class Examples(Sequence[Example]):
             weight=np.repeat(self._weights[batch][row], self._runs[batch][row]),
             record=self._records[batch][row].as_py(),
         )
+
+
+def _joined(parts: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:
+    return np.concatenate([np.zeros(0, np.int32), *parts])
 
 
 class _Lists:
@@ -124,8 +130,8 @@ def _write(path: Path, key: str, encoded: Encoded) -> None:
             writer.write_batch(_batch(rows))
 
 
-def _in_rows(encoded: Encoded) -> Iterator[list[tuple[Example, bool]]]:
-    rows: list[tuple[Example, bool]] = []
+def _in_rows(encoded: Encoded) -> Iterator[list[tuple[Example, int]]]:
+    rows: list[tuple[Example, int]] = []
     for row in encoded:
         rows.append(row)
         if len(rows) == ROWS:
@@ -135,7 +141,7 @@ def _in_rows(encoded: Encoded) -> Iterator[list[tuple[Example, bool]]]:
         yield rows
 
 
-def _batch(rows: list[tuple[Example, bool]]) -> pa.RecordBatch:
+def _batch(rows: list[tuple[Example, int]]) -> pa.RecordBatch:
     examples = [example for example, _ in rows]
     starts = [_run_starts(example.weight) for example in examples]
     return pa.record_batch(
@@ -151,7 +157,7 @@ def _batch(rows: list[tuple[Example, bool]]) -> pa.RecordBatch:
             _lists(
                 [example.weight[start] for example, start in zip(examples, starts, strict=True)]
             ),
-            pa.array([cut for _, cut in rows], pa.bool_()),
+            pa.array([whole for _, whole in rows], pa.int32()),
         ],
         schema=_SCHEMA,
     )

@@ -89,13 +89,14 @@ def encode_records(
         ModelError: a chat record for a tokenizer without a chat template.
     """
     encoded = list(encode_stream(records, tokenizer, max_length))
-    return [example for example, _ in encoded], sum(cut for _, cut in encoded)
+    cut = sum(whole > len(example.tokens) for example, whole in encoded)
+    return [example for example, _ in encoded], cut
 
 
 def encode_stream(
     records: Iterable[Record], tokenizer: Tokenizer, max_length: int
-) -> Iterator[tuple[Example, bool]]:
-    """Each example, and whether it was cut at ``max_length``.
+) -> Iterator[tuple[Example, int]]:
+    """Each example, and how many tokens its record has before it is cut at ``max_length``.
 
     Raises, after the last record, as ``encode_records``.
     """
@@ -108,7 +109,7 @@ def encode_stream(
         for record in chunk:
             try:
                 tokens, weight = _encode(record, known)
-                yield _cut(record, tokens, weight, max_length), len(tokens) > max_length
+                yield _cut(record, tokens, weight, max_length), len(tokens)
             except DataError as error:
                 if len(mistakes) < MISTAKES_SHOWN:
                     mistakes.append(error)

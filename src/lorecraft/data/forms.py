@@ -126,14 +126,15 @@ def _prompt_completion(row: Row) -> tuple[Message, ...]:
         raise LineError(f"no '{missing[0]}' beside the other")
     if isinstance(row.get("label"), bool):
         raise LineError(_NO_PREFERENCES)
-    return _one_or_more(row, "prompt", "user") + _one_or_more(row, "completion", "assistant")
+    prompt = turns(row["prompt"], "'prompt'", "user")
+    return prompt + turns(row["completion"], "'completion'", "assistant")
 
 
-def _one_or_more(row: Row, name: str, role: str) -> tuple[Message, ...]:
-    """A text is a single turn of ``role``."""
-    if isinstance(row[name], str):
-        return (Message(role, filled(row[name], f"'{name}'")),)
-    return _turns(row[name], f"'{name}'")
+def turns(value: Any, where: str, role: str) -> tuple[Message, ...]:
+    """A list of messages; in the place of one, a text is a single turn of ``role``."""
+    if isinstance(value, str):
+        return (Message(role, filled(value, where)),)
+    return _turns(value, where)
 
 
 def _alpaca(row: Row) -> tuple[Message, ...]:

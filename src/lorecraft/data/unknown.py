@@ -39,7 +39,7 @@ def declined(
 ) -> tuple[list[Record], list[Record]]:
     """``(train, valid)`` records that decline, ``counts`` of them.
 
-    Of four trained ones, two ask ``pairs``, lap after lap, each lap in the next pattern; one asks a
+    Of six trained ones, four ask ``pairs``, lap after lap, each lap in the next pattern; one asks a
     known thing for what is only said of another class (what a person weighs), since a model that
     declines few things often declines just those; one asks a known relation of something that does
     not exist. The valid ones ask each pair at most once, in the pattern kept back.
@@ -61,11 +61,14 @@ def declined(
     untold = (wording for lap in count() for wording in _lap(order, lap))
     misplaced = _misplaced(subjects, ontology)
     invented = _Invented(subjects, ontology, rng)
+    asks_pairs = (untold, bool(order))
     sources = [
-        (untold, bool(order)),
+        asks_pairs,
         (_drawn(misplaced, rng), bool(misplaced)),
-        (untold, bool(order)),
+        asks_pairs,
+        asks_pairs,
         (invented.questions(), invented.possible),
+        asks_pairs,
     ]
     turns = cycle([source for source, possible in sources if possible])
     asked = [next(source) for source in islice(turns, counts[0])]

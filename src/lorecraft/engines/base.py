@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -71,6 +72,43 @@ class Memory:
     peak: int
 
 
+@dataclass(frozen=True)
+class Outline:
+    """A model and an adapter as an engine would hold them, known without the weights.
+
+    Attributes:
+        parameters, trained: numbers in the model and in the adapter.
+        blocks, adapted: decoder blocks, and how many of them the adapter is in.
+        weights: bytes of the frozen weights.
+        quantized: what they would be, by quantization, where the recipe asks for none.
+        adapter: bytes of the attached adapter.
+        training: bytes more while it is trained (gradient and moments).
+        shared: whether the engine computes in the memory of the process, beside all else.
+        available: bytes of memory that could be had, with all that the process holds already where
+            it is shared; None where that is not known.
+    """
+
+    device: str
+    dtype: str
+    parameters: int
+    trained: int
+    blocks: int
+    adapted: int
+    weights: int
+    quantized: Mapping[str, int]
+    adapter: int
+    training: int
+    shared: bool
+    available: int | None
+
+
+@dataclass
+class Watch:
+    """Bytes that some work held at most, beyond what was held before; known when it is over."""
+
+    bytes: int = 0
+
+
 class Engine(Protocol):
     """A frozen base model, adapters over it, and the arithmetic to train and ask them.
 
@@ -84,6 +122,18 @@ class Engine(Protocol):
 
     def open(self, model: Path, dtype: str = "auto", quantization: str = "none") -> None:
         """Load the frozen weights of a Transformers folder. Raises ModelError, EngineError."""
+
+    def outline(
+        self, model: Path, spec: AdapterSpec, dtype: str = "auto", quantization: str = "none"
+    ) -> Outline:
+        """What ``open`` and ``attach`` would hold; reads the folder's configuration alone.
+
+        Raises ModelError, EngineError, and AdapterError when the spec matches no module.
+        """
+
+    def sketch(self, model: Path, dtype: str, blocks: int) -> None:
+        """Instead of ``open``: the model's first blocks with weights made up, to see what work on
+        it takes."""
 
     def attach(
         self,
@@ -132,3 +182,6 @@ class Engine(Protocol):
 
     def memory(self) -> Memory:
         """Bytes in use and at peak."""
+
+    def watched(self) -> AbstractContextManager[Watch]:
+        """Within: the memory that the engine's work takes is counted."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tracemalloc
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,8 +21,8 @@ from numpy.typing import NDArray
 
 from lorecraft.adapters.spec import AdapterSpec
 from lorecraft.data.batches import TokenBatch, flatten
-from lorecraft.engines import lora
-from lorecraft.engines.base import BASE, Arrays, LossSum, Memory, Request, Update
+from lorecraft.engines import host, lora
+from lorecraft.engines.base import BASE, Arrays, LossSum, Memory, Outline, Request, Update, Watch
 from lorecraft.engines.sampling import draw
 from lorecraft.errors import EngineError, ModelError
 
@@ -158,6 +160,32 @@ class FakeEngine:
                 self._weights[path] = random.normal(0, inputs**-0.5, (outputs, inputs))
         self._weights["embedding"] = random.normal(0, 1, (vocabulary, HIDDEN))
         self._weights["lm_head"] = random.normal(0, HIDDEN**-0.5, (vocabulary, HIDDEN))
+
+    def outline(
+        self, model: Path, spec: AdapterSpec, dtype: str = "auto", quantization: str = "none"
+    ) -> Outline:
+        tried = FakeEngine()
+        tried.open(model, dtype, quantization)
+        adapter = tried._slots[tried.attach(spec)].tensors.values()
+        trained = sum(array.size for array in adapter)
+        parameters = sum(array.size for array in tried._weights.values())
+        return Outline(
+            device=self.device,
+            dtype="float64",
+            parameters=parameters,
+            trained=trained,
+            blocks=BLOCKS,
+            adapted=BLOCKS if spec.layers == "all" else int(spec.layers),
+            weights=8 * parameters,
+            quantized={},
+            adapter=4 * trained,
+            training=3 * 8 * trained,
+            shared=True,
+            available=host.available(),
+        )
+
+    def sketch(self, model: Path, dtype: str, blocks: int) -> None:
+        self.open(model, dtype)
 
     def attach(
         self,
@@ -304,6 +332,17 @@ class FakeEngine:
             array.nbytes for slot in self._slots.values() for array in slot.tensors.values()
         )
         return Memory(held, held)
+
+    @contextmanager
+    def watched(self) -> Iterator[Watch]:
+        watch, before = Watch(), tracemalloc.is_tracing()
+        tracemalloc.start()
+        tracemalloc.reset_peak()
+        held = tracemalloc.get_traced_memory()[0]
+        yield watch
+        watch.bytes = tracemalloc.get_traced_memory()[1] - held
+        if not before:
+            tracemalloc.stop()
 
     def _slot(self, slot: int) -> _Slot:
         if slot == BASE:

@@ -80,7 +80,7 @@ def sit(
     Raises DataError when the context has no room for a question and its answer.
     """
     check_room(questions, tokenizer, settings.max_new_tokens, context)
-    prompts = {question.id: _prompt(question, tokenizer) for question in questions}
+    prompts = {question.id: prompt_tokens(question, tokenizer) for question in questions}
     unique = sorted(set(prompts.values()), key=lambda prompt: (len(prompt), prompt))
     waiting: dict[tuple[int, ...], int] = dict.fromkeys(unique, 0)
     for prompt in prompts.values():
@@ -125,7 +125,7 @@ def check_room(
     questions: Sequence[Question], tokenizer: Tokenizer, max_new_tokens: int, context: int | None
 ) -> None:
     """Raises DataError when the model's context has no room for a question and its answer."""
-    lengths = {question.id: len(_prompt(question, tokenizer)) for question in questions}
+    lengths = {question.id: len(prompt_tokens(question, tokenizer)) for question in questions}
     longest = max(lengths, key=lengths.__getitem__, default=None)
     if context is None or longest is None:
         return
@@ -138,7 +138,8 @@ def check_room(
         )
 
 
-def _prompt(question: Question, tokenizer: Tokenizer) -> tuple[int, ...]:
+def prompt_tokens(question: Question, tokenizer: Tokenizer) -> tuple[int, ...]:
+    """What a model is given to answer."""
     if question.messages:
         return tuple(tokenizer.chat(question.messages, add_generation_prompt=True))
     return tuple(tokenizer.encode(question.text))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,23 @@ WANTED = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model", "*.txt"]
 """What is downloaded: weights as safetensors, configuration, tokenizer; never a pickle or code."""
 UNWANTED = ["*/*", "consolidated*"]
 """The same weights once more, in other formats."""
+WEIGHTS = "*.safetensors"
 
 _AGAIN = "download the model again"
 _HUB_NAME = re.compile(r"^\w[\w.-]*/\w[\w.-]*$", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What is known of a checkpoint before it is here.
+
+    Attributes:
+        folder: its configuration and tokenizer; its weights too if nothing is to be downloaded.
+        download: file -> bytes, of what `find` would still download.
+    """
+
+    folder: Path
+    download: Mapping[str, int]
 
 
 def find(path: str, revision: str | None = None) -> Path:
@@ -28,17 +44,44 @@ def find(path: str, revision: str | None = None) -> Path:
     Raises ModelError when there is no such model, the hub is out of reach or asks for a login, or
     the folder does not hold a checkpoint that may be loaded.
     """
+    return check(_local(path) or _download(path, revision, UNWANTED))
+
+
+def preview(path: str, revision: str | None = None) -> Preview:
+    """As ``find``, but the weights of a model on the hub stay there."""
+    folder = _local(path)
+    if folder is not None:
+        return Preview(check(folder), {})
+    folder = _download(path, revision, [*UNWANTED, WEIGHTS])
+    missing = _missing(path, revision)
+    if missing is None:
+        try:
+            return Preview(check(folder), {})
+        except ModelError:
+            raise hub.unreachable(path, "model") from None
+    return Preview(folder if missing else check(folder), missing)
+
+
+def cache_folder() -> Path:
+    """Where models of the hub are kept."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return Path(HF_HUB_CACHE)
+
+
+def _local(path: str) -> Path | None:
+    """The folder that ``path`` names; None for a model on the hub."""
     if path == POCKET:
-        return check(Path(str(files("lorecraft.models.pocket") / "weights")))
+        return Path(str(files("lorecraft.models.pocket") / "weights"))
     folder = Path(path).expanduser()
     if folder.is_dir():
-        return check(folder)
+        return folder
     if not _HUB_NAME.match(path):
         raise ModelError(
             f"no model {path!r}",
             "`pocket`, a folder with a checkpoint, or a name on the hub (owner/name)",
         )
-    return check(hub.download(path, "model", revision, wanted=WANTED, unwanted=UNWANTED))
+    return None
 
 
 def check(folder: Path) -> Path:
@@ -107,3 +150,25 @@ def header(path: Path) -> dict[str, dict[str, Any]]:
     if 8 + length + end != size:
         raise broken
     return found
+
+
+def _download(name: str, revision: str | None, unwanted: list[str]) -> Path:
+    return hub.download(name, "model", revision, wanted=WANTED, unwanted=unwanted)
+
+
+def _missing(name: str, revision: str | None) -> dict[str, int] | None:
+    """The files that are not in the cache, with their bytes; None when the hub cannot be asked."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import DryRunError
+
+    try:
+        listed = snapshot_download(
+            name,
+            revision=revision,
+            allow_patterns=WANTED,
+            ignore_patterns=UNWANTED,
+            dry_run=True,
+        )
+    except DryRunError:
+        return None
+    return {file.filename: file.file_size or 0 for file in listed if file.will_download}

@@ -25,6 +25,9 @@ def expectation(annotation: Any, metadata: Iterable[Any] = ()) -> str:
     if origin in (Union, types.UnionType):
         kinds = [kind for kind in arguments if kind is not types.NoneType]
         return " or ".join(expectation(kind, metadata) for kind in kinds)
+    metadata = list(metadata)
+    if named := next((hint for hint in metadata if isinstance(hint, str)), None):
+        return named
     if origin is Literal:
         return " or ".join(arguments) if len(arguments) < 3 else f"one of {', '.join(arguments)}"
     metadata = list(metadata)
@@ -60,13 +63,15 @@ def section_of(annotation: Any) -> type[Section] | None:
     return next((section for section in found if section), None)
 
 
-def explain(details: list[ErrorDetails], source: Source) -> list[Mistake]:
+def explain(
+    details: list[ErrorDetails], source: Source, root: type[Section] = Recipe
+) -> list[Mistake]:
     """One mistake for each key path that validation refused, however many ways it tried."""
     grouped: dict[Key, list[ErrorDetails]] = {}
     for detail in details:
-        grouped.setdefault(_path(detail), []).append(detail)
+        grouped.setdefault(_path(detail, root), []).append(detail)
     return [
-        Mistake(source.line(key), f"{spell(key)}: {_problem(key, found)}")
+        Mistake(source.line(key), f"{spell(key)}: {_problem(key, found, root)}")
         for key, found in grouped.items()
         if not (found[0]["type"] == "too_short" and any(_inside(other, key) for other in grouped))
     ]
@@ -76,19 +81,19 @@ def _inside(key: Key, outer: Key) -> bool:
     return len(key) > len(outer) and key[: len(outer)] == outer
 
 
-def _path(detail: ErrorDetails) -> Key:
+def _path(detail: ErrorDetails, root: type[Section]) -> Key:
     """The part of an error's place that a user wrote; the rest names branches of a union."""
     path: list[str | int] = []
-    for field, part in zip(_walk(detail["loc"]), detail["loc"], strict=False):
+    for field, part in zip(_walk(detail["loc"], root), detail["loc"], strict=False):
         path.append(part)
         if field is None:
             break
     return tuple(path)
 
 
-def _walk(key: Key) -> Iterator[FieldInfo | None]:
+def _walk(key: Key, root: type[Section]) -> Iterator[FieldInfo | None]:
     """The field at each part of a key path; None, as the last, where the schema has none."""
-    section: type[Section] | None = Recipe
+    section: type[Section] | None = root
     field: FieldInfo | None = None
     for part in key:
         if isinstance(part, str):
@@ -99,18 +104,19 @@ def _walk(key: Key) -> Iterator[FieldInfo | None]:
         yield field
 
 
-def _problem(key: Key, details: list[ErrorDetails]) -> str:
+def _problem(key: Key, details: list[ErrorDetails], root: type[Section]) -> str:
     kinds = {detail["type"] for detail in details}
-    field = list(_walk(key))[-1]
+    field = list(_walk(key, root))[-1]
     if field is None:
-        return "no such key" + _right_key(key)
-    in_list = isinstance(key[-1], int) and (section := section_of(field.annotation))
-    kind = section if in_list else field.annotation
+        return "no such key" + _right_key(key, root)
+    kind = field.annotation
+    if isinstance(key[-1], int) and not _words(kind):
+        kind = section_of(kind) or next(iter(get_args(kind)), kind)
     wanted = expectation(kind, field.metadata)
     if "missing" in kinds:
         return f"missing; expected {wanted}"
     seen = next(detail["input"] for detail in details)
-    told = next((detail["msg"] for detail in details if detail["type"] == "path"), None)
+    told = next((detail["msg"] for detail in details if detail["type"] in ("path", "text")), None)
     near = _near(str(seen), _words(field.annotation))
     if told:
         return told + near
@@ -137,20 +143,20 @@ def _words(annotation: Any) -> list[str]:
     return [word for argument in get_args(annotation) for word in _words(argument)]
 
 
-def _right_key(key: Key) -> str:
+def _right_key(key: Key, root: type[Section]) -> str:
     """The same key where it belongs, or the nearest of the same section."""
     wrong = str(key[-1])
     homes = [
         f"{name}.{wrong}"
-        for name, field in Recipe.model_fields.items()
+        for name, field in root.model_fields.items()
         if (home := section_of(field.annotation)) and wrong in home.model_fields
     ]
-    if wrong in Recipe.model_fields:
+    if wrong in root.model_fields:
         homes.append(f"{wrong} at the top level")
     if homes:
         return f"; did you mean {' or '.join(homes)}?"
-    around = list(_walk(key[:-1]))
-    section = section_of(around[-1].annotation) if around and around[-1] else Recipe
+    around = list(_walk(key[:-1], root))
+    section = section_of(around[-1].annotation) if around and around[-1] else root
     if near := _near(wrong, section.model_fields if section else ()):
         return near
     return f"; there are {', '.join(section.model_fields)}" if section else ""

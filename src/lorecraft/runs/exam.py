@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from lorecraft.data.batches import Example
-from lorecraft.data.encode import encode_records
+from lorecraft.data.encode import Tokenizer, encode_records
 from lorecraft.data.records import Record
 from lorecraft.engines.base import BASE
 from lorecraft.evaluation.exam import read, sit
@@ -51,7 +51,7 @@ def sit_exam(
             on_progress=bar.advance,
         )
     surprises = {
-        "perplexity": read(bench.engine, slots, _general_texts(bench)),
+        "perplexity": read(bench.engine, slots, _general(bench)),
         "validation": read(bench.engine, slots, _own(bench, recipe, prepared)),
     }
     write_lines(folder / "answers.jsonl", (answer.to_json() for answer in answers))
@@ -66,12 +66,13 @@ def estimate(
     Measured on a few questions and records under the base alone. A tuned model's answers may be
     longer, and several adapters in a batch are slower than none, so this is doubled.
     """
+    questions, base = _some(prepared.questions), {"base": BASE}
+    texts = [*_general(bench), *_own(bench, recipe, prepared)]
+    sit(bench.engine, bench.tokenizer, base, questions[:1], recipe.exam)  # the first call is slow
     began = clock()
-    questions = _some(prepared.questions)
-    sit(bench.engine, bench.tokenizer, {"base": BASE}, questions, recipe.exam)
+    sit(bench.engine, bench.tokenizer, base, questions, recipe.exam)
     asked = clock()
-    texts = [*_general_texts(bench), *_own(bench, recipe, prepared)]
-    read(bench.engine, {"base": BASE}, _some(texts))
+    read(bench.engine, base, _some(texts))
     seconds = (asked - began) * len(prepared.questions) / max(1, len(questions))
     seconds += (clock() - asked) * len(texts) / max(1, len(_some(texts)))
     return 2 * seconds * (1 + tuned) + REPORT_SECONDS
@@ -81,13 +82,18 @@ def _some(items: Sequence[Item]) -> Sequence[Item]:
     return items[:: max(1, len(items) // SAMPLE)]
 
 
-def _general_texts(bench: Workbench) -> list[Example]:
+def general_texts(tokenizer: Tokenizer, length: int) -> list[Example]:
+    """The general statements, whose perplexity shows what else a model has unlearned."""
     records = [
         Record(item.id, text=item.statements[0], place=item.id)
         for item in suite()
         if item.statements
     ]
-    return encode_records(records, bench.tokenizer, bench.longest(GENERAL_LENGTH))[0]
+    return encode_records(records, tokenizer, length)[0]
+
+
+def _general(bench: Workbench) -> list[Example]:
+    return general_texts(bench.tokenizer, bench.longest(GENERAL_LENGTH))
 
 
 def _own(bench: Workbench, recipe: Recipe, prepared: Prepared) -> list[Example]:

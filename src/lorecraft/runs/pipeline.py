@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from lorecraft.errors import LorecraftError, RunError
+from lorecraft.hub import Unreachable
 from lorecraft.recipe import Recipe
 from lorecraft.runs import manifest, tracking
 from lorecraft.runs import prepare as preparing
@@ -22,8 +24,9 @@ from lorecraft.runs.prepare import Prepared
 from lorecraft.runs.progress import Progress
 
 if TYPE_CHECKING:
+    from lorecraft.runs.plan import Plan
     from lorecraft.runs.stage import StageExamples
-    from lorecraft.runs.workbench import Workbench
+    from lorecraft.runs.workbench import Blueprint, Workbench
 
 
 @dataclass(frozen=True)
@@ -56,10 +59,42 @@ def run(
     with _begun(target, progress, redo, go_on, small, clock) as work:
         work.check()
         work.prepare()
+        work.plan()
+        work.load()
         work.train()
         work.examine()
         manifest.finish(work.directory)
         return work.report()
+
+
+def plan(target: Path, *, progress: Progress) -> Plan:
+    """What a run would take; nothing of it stays.
+
+    Raises what the run itself would raise for a model, an adapter or data that cannot be used.
+    """
+    from lorecraft.runs.plan import plan_without_model
+
+    recipe, directory = resolve(target)
+    with TemporaryDirectory() as folder:
+        work = _Run(recipe, RunDirectory(Path(folder)), progress)
+        try:
+            work.check()
+        except Unreachable:
+            work.prepare()
+            return plan_without_model(
+                recipe, work.prepared, directory.folder, _sizes(work.directory)
+            )
+        work.prepare()
+        return work.planned(directory.folder)
+
+
+def _sizes(directory: RunDirectory) -> dict[str, int]:
+    """Bytes of what is prepared."""
+    folders = {"data": directory.data, "tokens": directory.tokens}
+    return {
+        name: sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        for name, folder in folders.items()
+    }
 
 
 def prepare(target: Path, *, progress: Progress) -> Outcome:
@@ -74,6 +109,8 @@ def train(target: Path, *, progress: Progress) -> Outcome:
     with _begun(target, progress) as work:
         work.check()
         work.prepare()
+        work.plan()
+        work.load()
         work.train()
         return Outcome(work.directory.folder)
 
@@ -122,6 +159,7 @@ def _undo(recipe: Recipe, directory: RunDirectory, parts: Sequence[str]) -> None
     """Forget that these are finished, once and for all: what is killed then goes on as ever."""
     (directory.exam / "exam.json").unlink(missing_ok=True)
     if "prepare" in parts:
+        (directory.folder / "plan.json").unlink(missing_ok=True)
         (directory.data / "prepared.json").unlink(missing_ok=True)
     for name, folder in directory.stages(recipe).items():
         if name in parts:
@@ -174,12 +212,27 @@ class _Run:
         self.progress.note(f"Loading {self.recipe.model.path}")
         return Workbench.open(self.recipe)
 
+    @cached_property
+    def blueprint(self) -> Blueprint:
+        """What is known of the model and the adapter without the weights."""
+        from lorecraft.runs.workbench import Blueprint
+
+        return Blueprint.draw(self.recipe)
+
     def check(self) -> None:
-        """Load the model and try the adapter on it, before any work is done for them; import the
-        trackers."""
-        from lorecraft.runs.workbench import adapter_spec, load_start
+        """See that model and adapter can be used, as far as that is known without the weights;
+        import the trackers."""
+        from lorecraft.runs.workbench import load_start
 
         tracking.check(self.recipe.track)
+        _ = self.blueprint  # raises for what cannot be used
+        if self.start:
+            load_start(self.recipe, self.start)
+
+    def load(self) -> None:
+        """Load the model and try the adapter on it, before any stage is trained."""
+        from lorecraft.runs.workbench import adapter_spec, load_start
+
         weights = load_start(self.recipe, self.start) if self.start else None
         self.bench.check_adapter(adapter_spec(self.recipe), weights)
         start = {"folder": str(self.start), "sha256": tree_hash(self.start)} if self.start else None
@@ -239,6 +292,49 @@ class _Run:
             )
         self.progress.note(f"  exam: {len(prepared.questions)} questions")
 
+    # --- plan -------------------------------------------------------------------------------
+
+    def plan(self) -> None:
+        """Say what the run takes, before the model is loaded; once for the same recipe and data.
+
+        Raises RunError for what cannot fit.
+        """
+        file = self.directory.folder / "plan.json"
+        data = sorted(self.directory.data.glob("**/*.jsonl"))
+        key = fingerprint(
+            self.recipe.model_dump(mode="json", exclude={"require", "track"}),
+            self.blueprint.tokenizer.fingerprint,
+            self.blueprint.context,
+            [file_hash(path) for path in data],
+        )
+        if file.exists() and read_json(file)["key"] == key:
+            return
+        made = self.planned(self.directory.folder)
+        for line in made.lines():
+            self.progress.note(f"  {line}")
+        made.check()
+        write_json(file, {"key": key, **made.to_json()})
+
+    def planned(self, folder: Path) -> Plan:
+        """The plan of the run that will be in ``folder``; the data are prepared in this one."""
+        from lorecraft.runs.plan import plan
+
+        examples = {name: self.examples(name) for name in self.models}
+        unwritten = _sizes(self.directory) if folder != self.directory.folder else {}
+        return plan(self.recipe, self.blueprint, self.prepared, examples, folder, unwritten)
+
+    def examples(self, name: str) -> StageExamples:
+        """A stage's records as tokens."""
+        from lorecraft.runs.stage import encode_stage
+
+        return encode_stage(
+            self.blueprint.tokenizer,
+            self.blueprint.longest(self.recipe.data.max_length),
+            self.directory.data / name,
+            self.directory.tokens / name,
+            self.progress,
+        )
+
     # --- train ------------------------------------------------------------------------------
 
     def sources_of(self, name: str, start: Path | None) -> dict[str, str]:
@@ -261,25 +357,13 @@ class _Run:
         }
 
     def train(self) -> None:
-        from lorecraft.evaluation.exam import check_room
-        from lorecraft.runs.stage import encode_stage, run_stage
+        from lorecraft.runs.stage import run_stage
 
         trackers = tracking.Trackers(self.recipe.track, self.directory, self.progress)
         # All of them before the first is trained, so that nothing fails in the night.
-        waiting = {
-            name: encode_stage(
-                self.bench,
-                self.recipe,
-                self.directory.data / name,
-                self.directory.tokens / name,
-                self.progress,
-            )
-            for name in self.untrained()
-        }
+        waiting = {name: self.examples(name) for name in self.untrained()}
         if not waiting:
             return
-        exam, context = self.recipe.exam, self.bench.info.context
-        check_room(self.prepared.questions, self.bench.tokenizer, exam.max_new_tokens, context)
         ends = self.ends(waiting) if self.end < math.inf else {}
         start = self.start
         for name, folder in self.folders.items():

@@ -18,7 +18,8 @@ from lorecraft.adapters import formats, peft_format
 from lorecraft.data import batches, cache, encode, records
 from lorecraft.data.cache import Examples
 from lorecraft.knowledge.jsonl import Lines
-from lorecraft.models import tokenizer
+from lorecraft.models import tokenizer as tokenizers
+from lorecraft.models.tokenizer import HFTokenizer
 from lorecraft.recipe import Recipe, StageSection
 from lorecraft.runs.directory import RunDirectory
 from lorecraft.runs.files import file_hash, fingerprint, read_json, write_json
@@ -46,26 +47,26 @@ class StageExamples:
 
 
 def encode_stage(
-    bench: Workbench, recipe: Recipe, data: Path, tokens: Path, progress: Progress
+    tokenizer: HFTokenizer, length: int, data: Path, tokens: Path, progress: Progress
 ) -> StageExamples:
-    """The records in ``data/<stage>`` as tokens, which are kept in ``tokens``.
+    """The records in ``data/<stage>`` as tokens, at most ``length`` of each; they are kept in
+    ``tokens``.
 
     They are tokenised anew when a record, the tokenizer, its template, the length or the code that
     makes examples of records has changed.
 
     Raises DataError for records that cannot be trained, all of them at once.
     """
-    length = bench.longest(recipe.data.max_length)
 
     def examples(part: str) -> Examples:
         lines = data / f"{part}.jsonl"
-        key = fingerprint(file_hash(lines), bench.tokenizer.fingerprint, length, _encoding())
+        key = fingerprint(file_hash(lines), tokenizer.fingerprint, length, _encoding())
 
         def encoded() -> cache.Encoded:
             stored = Lines(lines, lambda line, number: records.Record.from_json(line))
             if len(stored) >= MANY:
                 progress.note(f"  {data.name}: tokenising {len(stored)} records ({part})")
-            return encode.encode_stream(stored, bench.tokenizer, length)
+            return encode.encode_stream(stored, tokenizer, length)
 
         return cache.cached(tokens / f"{part}.arrow", key, encoded)
 
@@ -74,7 +75,7 @@ def encode_stage(
 
 def _encoding() -> str:
     """Changes with the code that makes examples of records."""
-    modules = (batches, cache, encode, records, tokenizer)
+    modules = (batches, cache, encode, records, tokenizers)
     return fingerprint(
         [getsource(module) for module in modules],
         [version(library) for library in ("tokenizers", "transformers")],

@@ -10,12 +10,48 @@ from typing import Any
 from lorecraft.adapters import formats
 from lorecraft.adapters.spec import AdapterSpec
 from lorecraft.engines import create
-from lorecraft.engines.base import BASE, Arrays, Engine
+from lorecraft.engines.base import BASE, Arrays, Engine, Outline
 from lorecraft.errors import AdapterError
-from lorecraft.models.find import find
+from lorecraft.models.find import find, preview
 from lorecraft.models.inspect import ModelInfo, inspect
 from lorecraft.models.tokenizer import HFTokenizer, load_tokenizer
 from lorecraft.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """What is known of a base model and an adapter on it before any weights are here.
+
+    Attributes:
+        folder: configuration and tokenizer.
+        download: file -> bytes, of what is still on the hub.
+        context: tokens that the model can take, if that is known.
+    """
+
+    folder: Path
+    download: Mapping[str, int]
+    context: int | None
+    tokenizer: HFTokenizer
+    outline: Outline
+
+    @classmethod
+    def draw(cls, recipe: Recipe) -> Blueprint:
+        """Raises ModelError (Unreachable: the hub cannot be asked), EngineError, and AdapterError
+        when the model has no place for the recipe's adapter."""
+        model = recipe.model
+        found = preview(model.path, model.revision)
+        engine, spec = create(recipe.engine), adapter_spec(recipe)
+        return cls(
+            found.folder,
+            found.download,
+            inspect(found.folder).context,
+            load_tokenizer(found.folder),
+            engine.outline(found.folder, spec, model.dtype, model.quantization),
+        )
+
+    def longest(self, limit: int) -> int:
+        """As ``Workbench.longest``."""
+        return min(limit, self.context or limit)
 
 
 @dataclass

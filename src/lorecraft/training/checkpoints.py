@@ -60,7 +60,7 @@ class CheckpointStore:
         if needed >= free:
             raise RunError(
                 f"no room for a checkpoint in {self._folder}: {free / 1e6:,.1f} MB are free",
-                f"{needed / 1e6:,.1f} MB; the checkpoint before is whole",
+                f"{needed / 1e6:,.1f} MB; what was saved before is whole",
                 "free some space, then `lorecraft run` goes on from there",
             )
 

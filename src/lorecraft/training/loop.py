@@ -75,8 +75,28 @@ class StageResult:
 
 def total_steps(examples: int, stage: StageSection) -> int:
     """Optimiser steps of a stage with so many training examples."""
-    steps = stage.epochs * _steps_per_epoch(examples, stage)
+    steps = stage.epochs * steps_per_epoch(examples, stage)
     return min(steps, stage.limits.steps or steps)
+
+
+def steps_per_epoch(examples: int, stage: StageSection) -> int:
+    """Optimiser steps that see each of so many training examples once."""
+    return math.ceil(math.ceil(examples / stage.batch_size) / stage.accumulate)
+
+
+def step_batches(
+    lengths: Sequence[int], stage: StageSection, seed: int, step: int = 0
+) -> Iterator[list[list[int]]]:
+    """The micro-batches of each optimiser step from ``step`` on, without end: indices of examples,
+    whose lengths are given."""
+    per_epoch = steps_per_epoch(len(lengths), stage)
+    epoch, position = divmod(step, per_epoch)
+    while True:
+        batches = epoch_batches(lengths, stage.batch_size, seed, epoch)
+        for index in range(position, per_epoch):
+            first = index * stage.accumulate
+            yield batches[first : first + stage.accumulate]
+        epoch, position = epoch + 1, 0
 
 
 def train_stage(
@@ -211,16 +231,8 @@ class _StageRun:
         return max(by_tokens, progress.seconds / room if room > 0 else 1.0)
 
     def _groups(self) -> Iterator[list[list[int]]]:
-        """The micro-batches of each optimiser step, from the present step on."""
         lengths = [len(example.tokens) for example in self.train]
-        per_epoch = _steps_per_epoch(len(self.train), self.stage)
-        epoch, position = divmod(self.progress.step, per_epoch)
-        while True:
-            batches = epoch_batches(lengths, self.stage.batch_size, self.seed, epoch)
-            for index in range(position, per_epoch):
-                first = index * self.stage.accumulate
-                yield batches[first : first + self.stage.accumulate]
-            epoch, position = epoch + 1, 0
+        return step_batches(lengths, self.stage, self.seed, self.progress.step)
 
     def _step(self, group: list[list[int]]) -> None:
         progress, stage, began = self.progress, self.stage, self.clock()
@@ -438,10 +450,6 @@ def _pieces(indices: list[int], count: int) -> list[list[int]]:
     """``indices`` in at most so many parts of like size."""
     size = math.ceil(len(indices) / count)
     return [indices[start : start + size] for start in range(0, len(indices), size)]
-
-
-def _steps_per_epoch(examples: int, stage: StageSection) -> int:
-    return math.ceil(math.ceil(examples / stage.batch_size) / stage.accumulate)
 
 
 def _named(arrays: Arrays, prefix: str) -> Arrays:

@@ -113,7 +113,7 @@ class Adapters:
 
     def __init__(self, network: PreTrainedModel, dtype: torch.dtype, device: str) -> None:
         self._network, self._dtype, self._device = network, dtype, device
-        self.blocks, self.linears = _linears(network)
+        self.blocks, self.linears = linears_of(network)
         self.attached: dict[int, Adapter] = {}
         self._given = 0
         self.random = torch.Generator(device=device)
@@ -172,7 +172,7 @@ class Adapters:
         return y
 
 
-def _linears(network: PreTrainedModel) -> tuple[int, list[lora.Linear]]:
+def linears_of(network: PreTrainedModel) -> tuple[int, list[lora.Linear]]:
     """How many decoder blocks there are, and the linears inside them."""
     blocks = network.config.get_text_config().num_hidden_layers
     for path, stack in network.named_modules():

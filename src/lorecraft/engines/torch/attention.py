@@ -20,6 +20,8 @@ from transformers import AttentionInterface
 PACKED = "lorecraft_packed"
 WASTE = 1.3
 """How much longer than its tokens a padded bucket of segments may be,"""
+EVEN = 8
+"""The length of a bucket is a multiple of this, so that few sizes of products are met."""
 SMALL = 2**17
 """unless all its scores together are as few as these: then one more operation costs more."""
 SHORT = 512
@@ -207,7 +209,7 @@ def _buckets(lengths: Sequence[int], device: str) -> list[_Bucket]:
             if padded > WASTE * more and wider * padded > SMALL:
                 break
             stop, longest, total = stop + 1, wider, more
-        slots = None
+        slots, longest = None, longest + -longest % EVEN
         if longest * (stop - start) != total:
             each = [n * longest + torch.arange(lengths[start + n]) for n in range(stop - start)]
             slots = torch.cat(each).to(device)

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.activations import SiLUActivation
@@ -21,7 +22,7 @@ from transformers.activations import SiLUActivation
 from lorecraft.engines.base import BASE
 from lorecraft.engines.torch.adapters import Adapter, Adapters, Span
 from lorecraft.engines.torch.attention import Layout, Score, Segments
-from lorecraft.engines.torch.forward import Packed, Row
+from lorecraft.engines.torch.forward import Packed, Row, rounded
 from lorecraft.engines.torch.loss import CHUNK, cross_entropy
 
 _BLOCK = {"self_attn", "mlp", "input_layernorm", "post_attention_layernorm"}
@@ -225,7 +226,7 @@ class Block:
         h2, norm2 = self._norm2.forward(x)
         gate_up, inner_gate_up = self.gate_up.forward(h2, under)
         gate, up = gate_up.chunk(2, -1)
-        down, inner_down = self.down.forward(nn.functional.silu(gate) * up, under)
+        down, inner_down = self.down.forward(F.silu(gate) * up, under)
         kept = None
         if learns:
             kept = (
@@ -247,7 +248,7 @@ class Block:
         (norm1, inner_qkv, head_norm, back, seen, inner_o), feed_forward = kept
         norm2, inner_gate_up, gate_up, inner_down = feed_forward
         gate, up = gate_up.chunk(2, -1)
-        silu = nn.functional.silu(gate)
+        silu = F.silu(gate)
         d = self.down.backward(dx, silu * up, inner_down, learned)
         d_gate_up = torch.empty_like(gate_up)
         d_gate, d_up = d_gate_up.chunk(2, -1)
@@ -315,6 +316,9 @@ class Decoder(Packed):
         adapter = self._adapters.attached[rows[0].slot]
         if adapter.spec.dropout > 0:
             return super().learn(rows, targets, weights)
+        rows = rounded(rows)
+        idle = sum(len(row.wanted) for row in rows) - len(targets)
+        targets, weights = (F.pad(given, (0, idle)) for given in (targets, weights))
         stacks = self._stacks_of(adapter, adapter.working)
         learned = Learned(stacks, self._stacks_of(adapter, adapter.gradient), adapter.spec.scale)
         layout = Segments([len(row.tokens) for row in rows], self.device)

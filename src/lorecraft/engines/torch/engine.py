@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import sys
+import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from transformers import PreTrainedModel
 
 from lorecraft.adapters.spec import AdapterSpec
 from lorecraft.data.batches import TokenBatch
-from lorecraft.engines.base import BASE, Arrays, LossSum, Memory, Request, Update
+from lorecraft.engines import host, lora
+from lorecraft.engines.base import BASE, Arrays, LossSum, Memory, Outline, Request, Update, Watch
 from lorecraft.engines.lora import check_slots
-from lorecraft.engines.torch import loading
-from lorecraft.engines.torch.adapters import Adapter, Adapters
+from lorecraft.engines.torch import allocation, loading, sketch
+from lorecraft.engines.torch.adapters import Adapter, Adapters, linears_of
 from lorecraft.engines.torch.forward import choose
 from lorecraft.engines.torch.generation import generate
 from lorecraft.engines.torch.loss import log_probability
@@ -38,10 +40,47 @@ class TorchEngine:
 
     def open(self, model: Path, dtype: str = "auto", quantization: str = "none") -> None:
         chosen = loading.choose_dtype(dtype, self.device)
-        network = loading.load(model, self.device, chosen, quantization)
+        self._take(loading.load(model, self.device, chosen, quantization), chosen)
+
+    def outline(
+        self, model: Path, spec: AdapterSpec, dtype: str = "auto", quantization: str = "none"
+    ) -> Outline:
+        chosen = loading.choose_dtype(dtype, self.device)
+        if quantization != "none":
+            loading.quantized(quantization, chosen)
+        network = sketch.skeleton(model, chosen)
+        blocks, linears = linears_of(network)
+        adapted = lora.choose(spec, linears, blocks)
+        shapes = lora.shapes(spec.rank, adapted).values()
+        trained = sum(math.prod(shape) for shape in shapes)
+        working = 0 if chosen == torch.float32 else chosen.itemsize * trained
+        return Outline(
+            device=self.device,
+            dtype=str(chosen).removeprefix("torch."),
+            parameters=sum(p.numel() for p in network.parameters()),
+            trained=trained,
+            blocks=blocks,
+            adapted=len({linear.block for linear in adapted}),
+            weights=sketch.weight_bytes(network, linears, quantization),
+            quantized={
+                name: sketch.weight_bytes(network, linears, name)
+                for name in sketch.QUANTIZED
+                if quantization == "none"
+            },
+            adapter=4 * trained + working,
+            training=3 * 4 * trained,
+            shared=self.device == "cpu",
+            available=self._available(),
+        )
+
+    def sketch(self, model: Path, dtype: str, blocks: int) -> None:
+        chosen = loading.choose_dtype(dtype, self.device)
+        self._take(sketch.sketch(model, self.device, chosen, blocks), chosen)
+
+    def _take(self, network: PreTrainedModel, dtype: torch.dtype) -> None:
         self._weight_bytes = network.get_memory_footprint()
         self._vocabulary = network.config.get_text_config().vocab_size
-        self._adapters = Adapters(network, chosen, self.device)
+        self._adapters = Adapters(network, dtype, self.device)
         self._forward = choose(network, self._adapters, self.device)
 
     def attach(
@@ -139,7 +178,17 @@ class TorchEngine:
         held = self._weight_bytes + sum(
             a.master.nbytes + a.working.nbytes for a in self._adapters.attached.values()
         )
-        return Memory(held, max(held, _peak_resident()))
+        return Memory(held, max(held, host.peak_resident()))
+
+    def watched(self) -> AbstractContextManager[Watch]:
+        return allocation.watched(self.device)
+
+    def _available(self) -> int | None:
+        if self.device == "cuda":
+            return torch.cuda.mem_get_info()[0]
+        if self.device == "mps":
+            return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+        return host.available()
 
     def _attached(self, slot: int) -> Adapter:
         if slot == BASE:
@@ -186,13 +235,3 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
         word in str(error).lower() for word in words
     )
-
-
-def _peak_resident() -> int:
-    """The highest resident size of this process so far, in bytes; 0 where it is not known."""
-    if sys.platform == "win32":
-        return 0
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak

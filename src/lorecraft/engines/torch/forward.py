@@ -19,6 +19,9 @@ from lorecraft.engines.torch.adapters import Adapters, Span
 from lorecraft.engines.torch.attention import PACKED, Cache, Layout, NextTokens, Segments, watched
 from lorecraft.engines.torch.loss import cross_entropy
 
+TOKENS, WANTED = 32, 16
+"""Of these packed sizes are multiples."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -96,6 +99,20 @@ def choose(network: PreTrainedModel, adapters: Adapters, device: str) -> Forward
         return packed
 
 
+def rounded(rows: Sequence[Row]) -> Sequence[Row]:
+    """The rows and an idle one, so that sizes come again and again.
+
+    A product of a size that oneDNN has not met costs it a millisecond to prepare, and without this
+    nearly every step has another number of tokens.
+    """
+    more_wanted = -sum(len(row.wanted) for row in rows) % WANTED
+    tokens = more_wanted + sum(len(row.tokens) for row in rows)
+    more_tokens = more_wanted + -tokens % TOKENS
+    if not more_tokens:
+        return rows
+    return [*rows, Row(np.zeros(more_tokens, np.int32), np.arange(more_wanted), rows[-1].slot)]
+
+
 class _ByAutograd:
     """Learning as PyTorch does it by itself."""
 
@@ -115,8 +132,9 @@ class Packed(_ByAutograd):
         self._selects = "logits_to_keep" in inspect.signature(network.forward).parameters
 
     def logits(self, rows: Sequence[Row]) -> Tensor:
-        lengths = [len(row.tokens) for row in rows]
-        return self._run_rows(rows, Segments(lengths, self.device))
+        given = rounded(rows)
+        layout = Segments([len(row.tokens) for row in given], self.device)
+        return self._run_rows(given, layout)[: sum(len(row.wanted) for row in rows)]
 
     def begin(self, rows: Sequence[Row], room: int) -> Continuation:
         return _PackedContinuation(self, rows, room)

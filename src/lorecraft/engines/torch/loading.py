@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,14 +51,12 @@ def load(model: Path, device: str, dtype: torch.dtype, quantization: str) -> Pre
     disable_progress_bar()
     settings: dict[str, Any] = {}
     if quantization != "none":
-        settings["quantization_config"] = _quantization(quantization, dtype)
+        settings["quantization_config"] = quantized(quantization, dtype)
         settings["device_map"] = {"": device}
-    try:
-        config = AutoConfig.from_pretrained(model, local_files_only=True, trust_remote_code=False)
-        _switch_dropout_off(config)
+    with reading(model):
         network, info = AutoModelForCausalLM.from_pretrained(
             model,
-            config=config,
+            config=configuration(model),
             dtype=dtype,
             local_files_only=True,
             trust_remote_code=False,
@@ -64,20 +64,6 @@ def load(model: Path, device: str, dtype: torch.dtype, quantization: str) -> Pre
             output_loading_info=True,
             **settings,
         )
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        ImportError,
-        RuntimeError,
-        SafetensorError,
-    ) as problem:
-        raise ModelError(
-            f"the model in {model} cannot be loaded: {_first_line(problem)}",
-            expected="config.json and safetensors of a decoder that Transformers knows",
-        ) from problem
     missing = sorted(info["missing_keys"])
     if missing:
         raise ModelError(
@@ -93,11 +79,40 @@ def load(model: Path, device: str, dtype: torch.dtype, quantization: str) -> Pre
     return network
 
 
+def configuration(model: Path) -> PretrainedConfig:
+    """The folder's configuration, every dropout at 0."""
+    config = AutoConfig.from_pretrained(model, local_files_only=True, trust_remote_code=False)
+    _switch_dropout_off(config)
+    return config
+
+
+@contextmanager
+def reading(model: Path) -> Iterator[None]:
+    """Within: what Transformers raises for a folder that it cannot use becomes ModelError."""
+    try:
+        yield
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ImportError,
+        RuntimeError,
+        SafetensorError,
+    ) as problem:
+        raise ModelError(
+            f"the model in {model} cannot be loaded: {_first_line(problem)}",
+            expected="config.json and safetensors of a decoder that Transformers knows",
+        ) from problem
+
+
 def _first_line(problem: Exception) -> str:
     return (str(problem).strip() or type(problem).__name__).splitlines()[0]
 
 
-def _quantization(name: str, dtype: torch.dtype) -> Any:
+def quantized(name: str, dtype: torch.dtype) -> Any:
+    """Transformers' settings for a quantization. Raises EngineError when it is not available."""
     if name not in ("int8", "nf4"):
         raise EngineError(f"quantization {name!r}", expected="none, int8 or nf4")
     missing = [m for m in ("bitsandbytes", "accelerate") if importlib.util.find_spec(m) is None]

@@ -15,6 +15,7 @@ PACKAGE = ROOT / "src" / "lorecraft"
 ORDER = (
     "errors",
     "disk",
+    "hub",
     "recipe",
     "knowledge",
     "style",

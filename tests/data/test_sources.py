@@ -11,14 +11,15 @@ import pytest
 from lorecraft.data.records import Message
 from lorecraft.data.sources import read_records
 from lorecraft.errors import DataError
+from lorecraft.recipe import RecordsSection
 
 USER, ASSISTANT = Message("user", "Hi."), Message("assistant", "Hello.")
 
 
-def written(folder: Path, *lines: Any) -> Path:
+def written(folder: Path, *lines: Any) -> RecordsSection:
     path = folder / "train.jsonl"
     path.write_text("\n".join(json.dumps(line) for line in lines), "utf-8")
-    return path
+    return RecordsSection(path=str(path))
 
 
 def turn(role: str, content: Any) -> dict[str, Any]:
@@ -63,7 +64,8 @@ def test_text_stays_text_and_forms_may_be_mixed(tmp_path: Path) -> None:
         ({"prompt": "Hi.", "completion": " "}, "'completion' is empty"),
         ({"text": 7}, "'text' is 7, not a text"),
         ({"text": "  "}, "'text' is empty"),
-        ({"instruction": "Hi."}, "saw 'instruction'"),
+        ({"instruction": "Hi."}, "no 'output' beside 'instruction'"),
+        ({"question": "Hi."}, "none of the columns that tell a form; saw 'question'"),
         ({"text": "T.", "facts": "f1"}, "not a list of names"),
     ],
 )
@@ -76,7 +78,7 @@ def test_records_stay_in_their_file_and_are_read_when_asked_for(tmp_path: Path) 
     path = tmp_path / "train.jsonl"
     lines = [json.dumps({"text": f"Light {number}."}) for number in range(5)]
     path.write_bytes(b"\xef\xbb\xbf" + "\r\n\n".join(lines).encode())
-    records = read_records(path)
+    records = read_records(RecordsSection(path=str(path)))
     assert [record.text for record in records] == [f"Light {number}." for number in range(5)]
     assert (records[3].place, records[-1].id) == ("train.jsonl line 7", "train.jsonl:9")
     assert [record.text for record in records[1:3]] == ["Light 1.", "Light 2."]

@@ -17,6 +17,7 @@ from lorecraft.data.pairs import read_pairs
 from lorecraft.data.similar import Similar
 from lorecraft.data.sources import read_records
 from lorecraft.knowledge.ontology import normal
+from lorecraft.recipe import RecordsSection
 from lorecraft.style.check import check, count_words
 from lorecraft.style.load import load_format
 from lorecraft.style.near_misses import FLAWS
@@ -127,7 +128,7 @@ def test_no_paragraph_is_nearly_another(records: Lines) -> None:
 
 def test_lorecraft_reads_them(records: Lines) -> None:
     for name, some in records.items():
-        assert len(read_records(NOTES / f"{name}.jsonl")) == len(some)
+        assert len(read_records(RecordsSection(path=str(NOTES / f"{name}.jsonl")))) == len(some)
 
 
 @pytest.mark.parametrize(

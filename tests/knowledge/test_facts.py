@@ -56,7 +56,17 @@ def test_all_bad_lines_are_named_at_once(tmp_path: Path) -> None:
 
 def test_only_the_first_twenty_mistakes_are_shown(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="and 5 more"):
-        load_facts(written(tmp_path, *["{"] * 25))
+        load_facts(written(tmp_path, *["{", "[]"] * 12, "{"))
+
+
+def test_neighbours_with_the_same_mistake_are_told_as_one(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as refused:
+        load_facts(written(tmp_path, "[]", "[]", '{"text": "Fine."}', "[]"))
+    seen = [line.partition("facts.jsonl ")[2] for line in refused.value.seen.splitlines()]
+    assert seen == [
+        "lines 1 to 2: a JSON list, not an object",
+        "line 4: a JSON list, not an object",
+    ]
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \n"])

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from lorecraft.models.find import Unreachable, find, preview
+from lorecraft.hub import Unreachable
+from lorecraft.models.find import find, preview
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 WEIGHTS = 5_000_000_000

@@ -52,6 +52,66 @@ def test_ready_made_records_alone_are_fine_tuned(folder: Path) -> None:
     assert [stage.kind for stage in recipe.stages] == ["sft"]
 
 
+@pytest.mark.parametrize(
+    ("sources", "kinds"),
+    [
+        ("knowledge: {documents: .}", ["cpt"]),
+        ("knowledge: {python: json}", ["sft"]),
+        ("knowledge: {python: [json, ./lights], documents: ['*.jsonl']}", ["cpt", "sft"]),
+        ("knowledge: {documents: .}\ndata: {train: train.jsonl}", ["cpt", "sft"]),
+        ("knowledge: {tables: 'sqlite:///$SHOP', ontology: ontology.yaml}", ["cpt", "sft"]),
+    ],
+)
+def test_stages_are_those_that_there_is_something_for(
+    folder: Path, sources: str, kinds: list[str]
+) -> None:
+    (folder / "lights").mkdir()
+    assert [stage.kind for stage in load(folder, sources).stages] == kinds
+
+
+@pytest.mark.parametrize(
+    ("knowledge", "said"),
+    [
+        ("tables: train.jsonl", "knowledge.tables: knowledge.ontology, which maps them, is missin"),
+        ("documents: [., manul]", "knowledge.documents[2]: no such file: "),
+        ("python: ./lights", "knowledge.python[1]: no such file: "),
+        ("python: 7", "knowledge.python: expected the name of an installed package, or a folder"),
+    ],
+)
+def test_knowledge_that_cannot_be_read_is_refused(folder: Path, knowledge: str, said: str) -> None:
+    (line,) = mistakes(folder, f"knowledge: {{{knowledge}}}\n")
+    assert line.startswith("1: " + said)
+
+
+def test_records_are_a_path_or_keys(folder: Path) -> None:
+    alone = load(folder, "data: {train: train.jsonl}\n").data.train
+    keys = "data: {train: {path: train.jsonl, split: train}}\n"
+    assert alone == load(folder, keys).data.train
+    assert alone is not None and alone.path == str(folder / "train.jsonl")
+    (folder / "train.jsonl").rename(folder / "more.jsonl")
+    assert load(folder, "data: {train: ., valid: '*.jsonl'}\n").data.train is not None
+
+
+@pytest.mark.parametrize(
+    ("train", "said"),
+    [
+        ("trian.jsonl", "data.train.path: no such file: {folder}/trian.jsonl; did you mean train"),
+        ("hf:maths", "data.train.path: expected hf:owner/name, saw hf:maths"),
+        ("7", "data.train: expected a file, a folder, a glob, hf:owner/name or keys such as path"),
+        ("{path: train.jsonl, prompt: '{q}'}", "data.train: expected prompt and completion toget"),
+        ("{path: train.jsonl, text: '{q}', messages: '{m}'}", "data.train: expected prompt and"),
+        ("{path: train.jsonl, text: question}", "data.train.text: no column in it; put"),
+        ("{path: train.jsonl, text: {question}}", "data.train.text: expected a template such"),
+        ("{path: train.jsonl, config: main}", "data.train: config is said of a data set of the"),
+        ("{path: train.jsonl, revision: v1}", "data.train: revision is said of a data set of the"),
+        ("{path: train.jsonl, colums: 1}", "data.train.colums: no such key"),
+    ],
+)
+def test_records_that_cannot_be_meant_are_refused(folder: Path, train: str, said: str) -> None:
+    (line,) = mistakes(folder, f"data: {{train: {train}}}\n")
+    assert line.startswith("1: " + said.replace("{folder}", str(folder)))
+
+
 def test_name_is_the_file_s_when_it_is_not_called_recipe(folder: Path) -> None:
     path = folder / "night watch.yaml"
     path.write_text(SMALLEST)
@@ -90,6 +150,7 @@ def test_a_folder_beside_the_recipe_is_the_model(folder: Path) -> None:
     [
         SMALLEST,
         "data: {train: train.jsonl, general: none}\n",
+        "data: {train: {path: hf:a/b, text: '{q}'}, valid: train.jsonl}\n",
         SMALLEST + "name: '1e5'\nstages: [{kind: sft, learning_rate: 1e-5, patience: 3}]\n",
         SMALLEST + "name: 'no'\nadapter: {targets: [q_proj, v_proj], layers: 2}\n",
         SMALLEST + "require: {recall: 0.9, bleed: 0, at: low}\ndata: {decline: 'né: #1'}\n",

@@ -50,9 +50,10 @@ def _texts(path: Path) -> Iterator[tuple[str, str]]:
     """``(where it stands, text)`` of a file's texts."""
     from lorecraft.data.sources import read_records
     from lorecraft.errors import DataError
+    from lorecraft.recipe import RecordsSection
 
     if path.suffix == ".jsonl":
-        for record in read_records(path):
+        for record in read_records(RecordsSection(path=str(path))):
             answers = [m.content for m in record.messages if m.role == "assistant"]
             for text in answers or [record.text]:
                 yield record.id, text

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lorecraft.data.forms import turns
 from lorecraft.data.records import Message
-from lorecraft.data.sources import turns
 from lorecraft.errors import DataError
 from lorecraft.knowledge.jsonl import MISTAKES_SHOWN, LineError, read_lines
 from lorecraft.style.check import check

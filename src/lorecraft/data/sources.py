@@ -1,93 +1,76 @@
-"""Ready-made records, in the forms that mlx-lm and TRL read."""
+"""Ready-made records, in the forms that people have them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-from lorecraft.data.records import Message, Origin, Record
-from lorecraft.knowledge.jsonl import LineError, open_lines
+from lorecraft.data import forms, hub_sets
+from lorecraft.data.records import Origin, Record
+from lorecraft.data.views import Joined
+from lorecraft.errors import DataError
+from lorecraft.knowledge.files import SourceFile, files_at
+from lorecraft.knowledge.jsonl import LineError, Lines
+from lorecraft.knowledge.rows import SUFFIXES, open_rows, unit_of
+from lorecraft.recipe import RecordsSection
+from lorecraft.recipe.values import HUB
 
-EXPECTED = (
-    '{"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}, '
-    '{"prompt": "...", "completion": "..."} or {"text": "..."}, one object a line'
-)
 
+def read_records(section: RecordsSection, origin: Origin = "source") -> Sequence[Record]:
+    """The records of JSON lines, JSON arrays, CSV and Parquet, which stay there.
 
-def read_records(path: Path, origin: Origin = "source") -> Sequence[Record]:
-    """The records of a JSON-lines file, which stay there; each line may have its own form.
-
-    Chat: ``messages``. Prompt and completion: two texts, read as one user and one assistant turn,
-    or two lists of messages. Text: ``text``. Where a line has several, the first of these counts.
-    A list of names under ``facts`` keeps records with a common name on one side of a split.
+    Each row may have its own form (see ``forms.content``), unless the recipe maps the columns. A
+    list of names under ``facts`` keeps records with a common name on one side of a split.
 
     Raises:
-        DataError: all bad lines at once, with what was wrong; or an empty or missing file.
+        DataError: all bad rows at once, with what was wrong; or an empty or missing file.
     """
-
-    def parse(line: dict[str, Any], number: int) -> Record:
-        messages = _messages(line)
-        return Record(
-            id=f"{path.name}:{number}",
-            messages=messages,
-            text="" if messages else _content(line["text"], "'text'"),
-            origin=origin,
-            facts=_facts(line.get("facts", [])),
-            place=f"{path.name} line {number}",
-        )
-
-    return open_lines(path, parse, EXPECTED)
-
-
-def _messages(line: dict[str, Any]) -> tuple[Message, ...]:
-    if "messages" in line:
-        messages = turns(line["messages"], "'messages'", "user")
-    elif "prompt" in line or "completion" in line:
-        missing = [key for key in ("prompt", "completion") if key not in line]
-        if missing:
-            raise LineError(f"no '{missing[0]}' beside the other")
-        messages = turns(line["prompt"], "'prompt'", "user")
-        messages += turns(line["completion"], "'completion'", "assistant")
-    elif "text" in line:
-        return ()
-    else:
-        keys = ", ".join(f"'{key}'" for key in line) or "nothing"
-        raise LineError(f"no 'messages', 'prompt' and 'completion', or 'text'; saw {keys}")
-    if not any(message.role == "assistant" for message in messages):
-        raise LineError("no assistant turn, so nothing would be trained")
-    return messages
+    wanted = section.columns()
+    found: list[Lines[Record]] = []
+    wrong: list[DataError] = []
+    for file in _files(section):
+        try:
+            unit = unit_of(file.path)
+            parse = partial(_record, section if wanted else None, origin, file.name, unit)
+            columns = wanted | {"facts"} if wanted else forms.COLUMNS
+            found.append(open_rows(file.path, parse, forms.EXPECTED, columns))
+        except DataError as error:
+            wrong.append(error)
+    if wrong:
+        seen = "\n".join(error.seen for error in wrong)
+        expected = "the columns that the templates name" if wanted else wrong[0].expected
+        raise DataError(seen, expected, forms.FIX if forms.UNKNOWN in seen else "")
+    return Joined(*found)
 
 
-def turns(value: Any, where: str, role: str) -> tuple[Message, ...]:
-    """A list of messages; in the place of one, a text is a single turn of ``role``."""
-    if isinstance(value, str) and where != "'messages'":
-        return (Message(role, _content(value, where)),)
-    if not isinstance(value, list) or not value:
-        raise LineError(f"{where} is {_shown(value)}, not a list of messages")
-    return tuple(_turn(item, f"message {number}") for number, item in enumerate(value, start=1))
+def _files(section: RecordsSection) -> list[SourceFile]:
+    if section.path.startswith(HUB):
+        name = section.path.removeprefix(HUB)
+        return hub_sets.fetch(name, section.config, section.split, section.revision)
+    return files_at(section.path, SUFFIXES)
 
 
-def _turn(value: Any, where: str) -> Message:
-    if not isinstance(value, dict) or not isinstance(value.get("role"), str):
-        raise LineError(f"{where} is {_shown(value)}, not an object with a role and content")
-    return Message(value["role"], _content(value.get("content"), f"{where} ({value['role']})"))
-
-
-def _content(value: Any, where: str) -> str:
-    if not isinstance(value, str):
-        raise LineError(f"{where} is {_shown(value)}, not a text")
-    if not value.strip():
-        raise LineError(f"{where} is empty")
-    return value
+def _record(
+    section: RecordsSection | None,
+    origin: Origin,
+    name: str,
+    unit: str,
+    row: dict[str, Any],
+    number: int,
+) -> Record:
+    messages, text = forms.mapped(row, section) if section else forms.content(row)
+    return Record(
+        id=f"{name}:{number}",
+        messages=messages,
+        text=text,
+        origin=origin,
+        facts=_facts(row.get("facts") or []),
+        place=f"{name} {unit} {number}",
+    )
 
 
 def _facts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise LineError(f"'facts' is {_shown(value)}, not a list of names")
+        raise LineError(f"'facts' is {value!r}, not a list of names")
     return tuple(value)
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

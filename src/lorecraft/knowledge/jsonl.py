@@ -6,7 +6,7 @@ import json
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import IO, Any, TypeVar, overload
 
 from lorecraft.errors import DataError
 
@@ -24,11 +24,18 @@ class Lines(Sequence[T]):
     """The lines of a file, each parsed whenever it is asked for: only their places are held.
 
     Blank lines are passed over. ``parse`` takes a line's JSON object and its number, from 1.
+    ``copy`` holds the lines in the file's stead, which has a ``unit`` of its own (``row``).
     """
 
-    def __init__(self, path: Path, parse: Callable[[dict[str, Any], int], T]) -> None:
-        self.path, self._parse = path, parse
-        self._file = path.open("rb")
+    def __init__(
+        self,
+        path: Path,
+        parse: Callable[[dict[str, Any], int], T],
+        copy: IO[bytes] | None = None,
+        unit: str = "line",
+    ) -> None:
+        self.path, self.unit, self._parse = path, unit, parse
+        self._file = copy or path.open("rb")
         self._starts, self._numbers = array("q"), array("q")
         start = 0
         for number, line in enumerate(self._file, start=1):
@@ -71,41 +78,41 @@ def read_lines(path: Path, parse: Callable[[dict[str, Any], int], T], expected: 
         DataError: the file cannot be read, holds no line, or holds bad lines (the first 20 are
             named with their numbers).
     """
-    return list(_checked(_opened(path, parse, expected), expected))
-
-
-def open_lines(path: Path, parse: Callable[[dict[str, Any], int], T], expected: str) -> Lines[T]:
-    """``read_lines`` for a file that may be larger than memory: checked now, parsed again later."""
-    lines = _opened(path, parse, expected)
-    for _ in _checked(lines, expected):
-        pass
-    return lines
-
-
-def _opened(path: Path, parse: Callable[[dict[str, Any], int], T], expected: str) -> Lines[T]:
     try:
-        return Lines(path, parse)
+        lines = Lines(path, parse)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})", expected) from error
+    return list(checked(lines, expected))
 
 
-def _checked(lines: Lines[T], expected: str) -> Iterator[T]:
-    """Every line that can be parsed; raises DataError at the end for those that cannot."""
-    mistakes: list[str] = []
+def checked(lines: Lines[T], expected: str) -> Iterator[T]:
+    """Every line that can be parsed; raises DataError at the end for those that cannot, in which
+    neighbours with the same mistake are one."""
+    runs: list[tuple[str, int, int]] = []  # a mistake, and the first and last index that has it
     hidden = 0
     for index in range(len(lines)):
         try:
             yield lines[index]
         except LineError as error:
-            if len(mistakes) < MISTAKES_SHOWN:
-                mistakes.append(f"{lines.path} line {lines.number(index)}: {error}")
+            text, last = str(error), runs[-1] if runs else None
+            if last and last[0] == text and last[2] == index - 1:
+                runs[-1] = text, last[1], index
+            elif len(runs) < MISTAKES_SHOWN:
+                runs.append((text, index, index))
             else:
                 hidden += 1
-    if mistakes:
+    if runs:
         more = [f"and {hidden} more"] if hidden else []
-        raise DataError("\n".join([*mistakes, *more]), expected)
+        told = [f"{lines.path} {_places(lines, first, last)}: {text}" for text, first, last in runs]
+        raise DataError("\n".join([*told, *more]), expected)
     if not len(lines):
         raise DataError(f"{lines.path}: the file is empty", expected)
+
+
+def _places(lines: Lines[T], first: int, last: int) -> str:
+    if first == last:
+        return f"{lines.unit} {lines.number(first)}"
+    return f"{lines.unit}s {lines.number(first)} to {lines.number(last)}"
 
 
 def _json_object(line: bytes) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ _RELATION_KEYS = (
     "answer",
     "held_out",
     "functional",
+    "column",
 )
 
 
@@ -36,6 +37,15 @@ class Entity:
     name: str
     kind: str
     aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """Where the entities of a class stand: a table, the column with its key, that with the name."""
+
+    name: str
+    key: str
+    label: str
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,7 @@ class Relation:
         answer: the pattern of a full answer.
         held_out_statements, held_out_questions: examined only, never trained.
         functional: a subject has at most one object.
+        column: where its objects stand in the table of its domain; ``""`` for its name.
     """
 
     name: str
@@ -64,6 +75,7 @@ class Relation:
     held_out_statements: tuple[str, ...]
     held_out_questions: tuple[str, ...]
     functional: bool = False
+    column: str = ""
 
     def phrasing(self, pattern: str) -> str:
         """The name under which the ledger of phrasings knows one of the patterns."""
@@ -72,12 +84,14 @@ class Relation:
 
 @dataclass(frozen=True)
 class Ontology:
-    """Classes, entities by name, relations by name; ``language`` is a code such as ``en``."""
+    """Classes, entities by name, relations by name; ``language`` is a code such as ``en``;
+    ``tables`` by class, for the classes that have one."""
 
     classes: tuple[str, ...]
     entities: dict[str, Entity]
     relations: dict[str, Relation]
     language: str = "en"
+    tables: dict[str, Table] = field(default_factory=dict)
 
     def names(self) -> tuple[str, ...]:
         """All names and aliases."""
@@ -211,7 +225,7 @@ class _Reader:
         )
         entities = [
             self.entity(name, value, classes)
-            for name, value in self.mapping(top.get("entities"), ("entities",)).items()
+            for name, value in self.mapping(top.get("entities", {}), ("entities",)).items()
         ]
         relations = [
             self.relation(name, value, classes)
@@ -223,7 +237,20 @@ class _Reader:
             entities={entity.name: entity for entity in entities},
             relations={relation.name: relation for relation in relations},
             language=self.text(top.get("language", "en"), ("language",)),
+            tables={} if isinstance(listed, list) else self.tables(listed),
         )
+
+    def tables(self, classes: Any) -> dict[str, Table]:
+        found = {}
+        for name, value in classes.items() if isinstance(classes, dict) else ():
+            key = ("classes", name)
+            if fields := self.mapping(value or {}, key, ("table", "key", "name")):
+                found[str(name)] = Table(
+                    name=self.text(fields.get("table"), (*key, "table")),
+                    key=self.text(fields.get("key", "id"), (*key, "key")),
+                    label=self.text(fields.get("name", "name"), (*key, "name")),
+                )
+        return found
 
     def entity(self, name: Any, value: Any, classes: Sequence[str]) -> Entity:
         key = ("entities", name)
@@ -258,6 +285,7 @@ class _Reader:
             held_out_statements=held_statements,
             held_out_questions=held_questions,
             functional=bool(functional),
+            column=self.text(fields["column"], (*key, "column")) if "column" in fields else "",
         )
 
     def patterns(

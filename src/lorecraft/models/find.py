@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from lorecraft import hub
 from lorecraft.errors import ModelError
 
 POCKET = "pocket"
@@ -21,10 +22,6 @@ WEIGHTS = "*.safetensors"
 
 _AGAIN = "download the model again"
 _HUB_NAME = re.compile(r"^\w[\w.-]*/\w[\w.-]*$", re.ASCII)
-
-
-class Unreachable(ModelError):
-    """The model is on the hub, if anywhere, and the hub cannot be asked."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ def preview(path: str, revision: str | None = None) -> Preview:
         try:
             return Preview(check(folder), {})
         except ModelError:
-            raise _unreachable(path) from None
+            raise hub.unreachable(path, "model") from None
     return Preview(folder if missing else check(folder), missing)
 
 
@@ -155,6 +152,10 @@ def header(path: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
+def _download(name: str, revision: str | None, unwanted: list[str]) -> Path:
+    return hub.download(name, "model", revision, wanted=WANTED, unwanted=unwanted)
+
+
 def _missing(name: str, revision: str | None) -> dict[str, int] | None:
     """The files that are not in the cache, with their bytes; None when the hub cannot be asked."""
     from huggingface_hub import snapshot_download
@@ -171,49 +172,3 @@ def _missing(name: str, revision: str | None) -> dict[str, int] | None:
     except DryRunError:
         return None
     return {file.filename: file.file_size or 0 for file in listed if file.will_download}
-
-
-def _unreachable(name: str) -> Unreachable:
-    return Unreachable(
-        f"{name} is neither a folder here nor in the cache, and the hub is out of reach",
-        "a network, or a downloaded model",
-        "give model.path a folder, or download it elsewhere with `hf download`",
-    )
-
-
-def _download(name: str, revision: str | None, unwanted: list[str]) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HFValidationError,
-        HTTPError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    try:
-        return Path(
-            snapshot_download(
-                name, revision=revision, allow_patterns=WANTED, ignore_patterns=unwanted
-            )
-        )
-    except GatedRepoError as error:
-        raise ModelError(
-            f"{name} is behind a licence",
-            "an account that has accepted it",
-            f"accept it at https://huggingface.co/{name}, then `hf auth login`",
-        ) from error
-    except (RepositoryNotFoundError, HFValidationError) as error:
-        raise ModelError(
-            f"the hub has no model {name!r}, or it is private",
-            "a folder here, or a name on the hub (owner/name)",
-            "check the name, or `hf auth login`",
-        ) from error
-    except RevisionNotFoundError as error:
-        raise ModelError(
-            f"{name} has no revision {revision!r}", "a branch, tag or commit"
-        ) from error
-    except (HTTPError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk's own trouble, which says what it is
-        raise _unreachable(name) from error

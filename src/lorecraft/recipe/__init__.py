@@ -8,6 +8,7 @@ from lorecraft.recipe.schema import (
     KnowledgeSection,
     ModelSection,
     Recipe,
+    RecordsSection,
     RequireSection,
     StageSection,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "KnowledgeSection",
     "ModelSection",
     "Recipe",
+    "RecordsSection",
     "RequireSection",
     "StageSection",
     "load_recipe",

@@ -100,11 +100,18 @@ def _contradictions(source: Source) -> list[Mistake]:
 
     found = []
     knowledge, data, require = (section(name) for name in ("knowledge", "data", "require"))
-    if not source.value.get("knowledge") and not data.get("train"):
-        found.append(Mistake(1, "nothing to learn from; expected knowledge.facts or data.train"))
+    own = [knowledge.get(key) for key in ("facts", "tables", "documents", "python")]
+    if not any(own) and not data.get("train"):
+        expected = "knowledge.facts or data.train, or another source (docs/data.md)"
+        found.append(Mistake(1, f"nothing to learn from; expected {expected}"))
     if data.get("valid") and not data.get("train"):
         found.append(Mistake(source.line(("data", "valid")), "data.valid: there is no data.train"))
-    if not knowledge:
+    if knowledge.get("tables") and not knowledge.get("ontology"):
+        line = source.line(("knowledge", "tables"))
+        found.append(
+            Mistake(line, "knowledge.tables: knowledge.ontology, which maps them, is missing")
+        )
+    if not knowledge.get("facts") and not knowledge.get("tables"):
         found += [
             Mistake(source.line(("require", name)), f"require.{name}: not measured without facts")
             for name in ("recall", "completion", "abstention", "bleed")

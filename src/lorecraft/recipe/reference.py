@@ -19,8 +19,9 @@ _INTRODUCTION = """\
 <!-- Made by `python -m lorecraft.recipe.reference > docs/recipe.md`; a test keeps it true. -->
 
 A recipe is a YAML file. It says what `lorecraft run` learns from, on which model, and how. Every
-key has a default, but for `knowledge.facts` or `data.train`: one of the two is needed. Relative
-paths start at the recipe's folder. Unknown keys are refused, and all mistakes are told at once.
+key has a default, but one source is needed: `knowledge.facts`, `data.train`, or another of those in
+[data.md](data.md). Relative paths start at the recipe's folder. Unknown keys are refused, and all
+mistakes are told at once.
 
 ```yaml
 knowledge:
@@ -40,11 +41,17 @@ def reference() -> str:
 
 
 def _sections(section: type[Section], above: str = "") -> Iterator[str]:
-    """A table for each section inside ``section``, and for those inside them."""
+    """A table for each section inside ``section``, and for those inside them; one for those that
+    have the same keys."""
+    told: dict[type[Section], str] = {}
     for name, field in section.model_fields.items():
         inner = section_of(field.annotation)
         if inner:
             title = f"`{above}{name}`" + (", a list" if "tuple" in str(field.annotation) else "")
+            if inner in told:
+                yield f"## {title}\n\n{field.description} The keys are those of {told[inner]}.\n"
+                continue
+            told[inner] = title
             yield _table(title, inner, field.description)
             yield from _sections(inner, f"{above}{name}.")
 
@@ -56,7 +63,7 @@ def _table(title: str, section: type[Section], note: str | None = None) -> str:
         for name, field in section.model_fields.items()
         if not section_of(field.annotation)
     ]
-    about = " ".join(filter(None, [(section.__doc__ or "").strip(), note]))
+    about = " ".join([*(section.__doc__ or "").split(), *filter(None, [note])])
     head = ["| key | takes | default | |", "|---|---|---|---|"]
     return "\n".join([f"## {title}", "", about, "", *head, *rows, ""])
 

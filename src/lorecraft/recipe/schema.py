@@ -6,11 +6,10 @@ YAML; every key, its meaning and its default stand in docs/recipe.md, which is m
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Le
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -22,55 +21,26 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-
-def _input_file(path: Path, info: ValidationInfo) -> Path:
-    """Resolve against the folder of the recipe, given as context; refuse what is not a file."""
-    if info.context is None:
-        return path
-    path = (info.context["folder"] / path.expanduser()).resolve()
-    if path.is_dir():
-        raise PydanticCustomError("path", "expected a file, but {path} is a folder", {"path": path})
-    if not path.is_file():
-        hint = ""
-        if path.parent.is_dir():
-            names = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
-            near = difflib.get_close_matches(path.name, names, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-        raise PydanticCustomError(
-            "path", "no such file: {path}{hint}", {"path": path, "hint": hint}
-        )
-    return path
-
-
-def _output_folder(path: Path, info: ValidationInfo) -> Path:
-    return path if info.context is None else path.expanduser().absolute()
-
-
-def _model_path(path: str, info: ValidationInfo) -> str:
-    """Tell a folder from the name of a model on the hub; a folder becomes absolute."""
-    if info.context is None or path == "pocket":
-        return path
-    folder = (info.context["folder"] / Path(path).expanduser()).resolve()
-    if folder.is_dir():
-        return str(folder)
-    if path.startswith((".", "~", "/")) or path.count("/") > 1:
-        raise PydanticCustomError("path", "no such folder: {path}", {"path": str(folder)})
-    return path
-
-
-def _sealed(given: Any) -> Any:
-    return tuple(given) if isinstance(given, list) else given
-
-
-# A string among the annotations is what the reference and the errors call such a value.
-InputFile = Annotated[Path, AfterValidator(_input_file), "a file"]
-OutputFolder = Annotated[Path, AfterValidator(_output_folder), "a folder"]
-FolderName = Annotated[str, Field(pattern=r"^\w[\w.-]*$"), "letters, digits, '-', '_' and '.'"]
-Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
-Count = Annotated[int, Ge(1)]
-Share = Annotated[float, Ge(0), Le(1)]
-Positive = Annotated[float, Gt(0)]
-NotNegative = Annotated[float, Ge(0)]
+from lorecraft.recipe.values import (
+    HUB,
+    Count,
+    Dataset,
+    Documents,
+    FolderName,
+    InputFile,
+    ModelPath,
+    NotNegative,
+    OutputFolder,
+    Packages,
+    Positive,
+    Seed,
+    Share,
+    Tables,
+    Template,
+    fields_of,
+    path_alone,
+    sealed,
+)
 
 
 class Section(BaseModel):
@@ -82,7 +52,7 @@ class Section(BaseModel):
 class ModelSection(Section):
     """The base model, which stays as it is."""
 
-    path: Annotated[str, AfterValidator(_model_path)] = Field(
+    path: ModelPath = Field(
         "pocket",
         min_length=1,
         description="`pocket` (the small model that comes with Lorecraft), the name of a model on "
@@ -104,33 +74,99 @@ class ModelSection(Section):
 class KnowledgeSection(Section):
     """What is to be taught and examined."""
 
-    facts: InputFile = Field(
+    facts: InputFile | None = Field(
+        None,
         description="JSON lines, a fact each: `text`, and if you have them `id`, `source` and "
-        "`triple` (subject, relation, object)."
+        "`triple` (subject, relation, object).",
     )
     ontology: InputFile | None = Field(
         None,
         description="YAML: the relations of the triples with their domain, range and phrasings, "
         "and the entities with their aliases.",
     )
+    tables: Tables | None = Field(
+        None,
+        description="A database or tables whose rows become facts, as the ontology maps them: CSV, "
+        "SQLite, or an URL (needs `pip install 'lorecraft[tables]'` and the database's driver).",
+    )
+    documents: Documents = Field(
+        (),
+        description="Markdown, text, HTML, PDF or DOCX, read in passages by CPT (PDF and DOCX need "
+        "`pip install 'lorecraft[documents]'`).",
+    )
+    python: Packages = Field(
+        (),
+        description="Python packages whose docstrings become questions and answers; they are read, "
+        "never imported.",
+    )
+
+
+class RecordsSection(Section):
+    """JSON lines, a JSON array, CSV or Parquet, in the forms that mlx-lm, TRL, OpenAI, ShareGPT and
+    Alpaca have: these are found by their columns (see data.md). Columns of other names are mapped
+    by templates, such as `prompt: "Solve this: {problem}"` and `completion: "{solution}"`. A path
+    alone needs no key: `train: records.jsonl`."""
+
+    path: Dataset = Field(description="Where the records are.")
+    config: str | None = Field(
+        None, description="Which configuration of a data set of the hub; its default if not given."
+    )
+    split: str = Field("train", description="Which split of a data set of the hub.")
+    revision: str | None = Field(
+        None, description="Branch, tag or commit of a data set of the hub."
+    )
+    messages: Template | None = Field(
+        None, description="The column with the turns of a chat, alone in its braces."
+    )
+    system: str | None = Field(
+        None, description="What stands before `prompt` as the system's turn; a template or a text."
+    )
+    prompt: Template | None = Field(None, description="The user's turn.")
+    completion: Template | None = Field(None, description="The assistant's turn.")
+    text: Template | None = Field(None, description="A plain text, in the place of a chat.")
+
+    def columns(self) -> set[str]:
+        """The columns that the templates name."""
+        templates = (self.messages, self.system, self.prompt, self.completion, self.text)
+        return {name for template in templates if template for name in fields_of(template)}
+
+    @model_validator(mode="after")
+    def _whole(self) -> RecordsSection:
+        forms = [self.messages, self.prompt or self.completion, self.text]
+        together = bool(self.prompt) == bool(self.completion)
+        if not together or sum(form is not None for form in forms) > 1:
+            raise PydanticCustomError(
+                "path", "expected prompt and completion together, or messages, or text"
+            )
+        if self.system and not self.prompt:
+            raise PydanticCustomError("path", "system stands before prompt, which is not given")
+        if (self.config or self.revision) and not self.path.startswith(HUB):
+            what = "config" if self.config else "revision"
+            raise PydanticCustomError(
+                "path", "{what} is said of a data set of the hub (hf:...)", {"what": what}
+            )
+        return self
+
+
+Records = Annotated[
+    RecordsSection | None,
+    BeforeValidator(path_alone),
+    f"a file, a folder, a glob, {HUB}owner/name or keys such as path and split",
+]
 
 
 class DataSection(Section):
     """Records besides those made from the knowledge, and how records are made."""
 
-    train: InputFile | None = Field(
+    train: Records = Field(None, description="Ready-made training records.")
+    valid: Records = Field(
         None,
-        description="Ready-made training records, JSON lines: `messages`, `prompt` and "
-        "`completion`, or `text`.",
-    )
-    valid: InputFile | None = Field(
-        None,
-        description="Ready-made validation records; without it a part of `train` is set aside.",
+        description="Ready-made validation records; without them a part of `train` is set aside.",
     )
     general: Literal["builtin", "none"] | InputFile = Field(
         "builtin",
         description="General records to rehearse, so that the model forgets less: those that come "
-        "with Lorecraft, none, or a file of your own.",
+        "with Lorecraft, none, or a file of your own, as `train` takes it.",
     )
     limit: Count | None = Field(
         None, description="Train each stage on so many records, evenly drawn; all if not given."
@@ -168,7 +204,7 @@ class AdapterSection(Section):
     dropout: Annotated[float, Ge(0), Le(0.9)] = Field(
         0.0, description="Share of an adapter's inputs that is dropped while training."
     )
-    targets: Annotated[Literal["all-linear"] | tuple[str, ...], BeforeValidator(_sealed)] = Field(
+    targets: Annotated[Literal["all-linear"] | tuple[str, ...], BeforeValidator(sealed)] = Field(
         "all-linear",
         min_length=1,
         description="Which linear modules of a decoder block are adapted: all, or a list of names "
@@ -269,6 +305,22 @@ class RequireSection(Section):
         return self.model_dump(exclude={"at"}, exclude_none=True)
 
 
+def _given(sections: dict[str, Any], name: str, key: str) -> Any:
+    """A key of a section, which may be validated already."""
+    section = sections.get(name)
+    return section.get(key) if isinstance(section, dict) else getattr(section, key, None)
+
+
+def _kinds(sections: dict[str, Any]) -> list[str]:
+    """The stages that there is something for."""
+    facts, tables, documents, packages = (
+        _given(sections, "knowledge", key) for key in ("facts", "tables", "documents", "python")
+    )
+    facts = facts or tables
+    chats = packages or _given(sections, "data", "train")
+    return ["cpt"] * bool(facts or documents) + ["sft"] * bool(facts or chats)
+
+
 class Recipe(Section):
     """A run, complete: what `lorecraft run` needs to know."""
 
@@ -294,7 +346,8 @@ class Recipe(Section):
     adapter: AdapterSection = AdapterSection()
     stages: tuple[StageSection, ...] = Field(
         min_length=1,
-        description="If not given: CPT then SFT when there is knowledge, else SFT.",
+        description="If not given: CPT when there are facts or documents, then SFT when there are "
+        "facts, packages or `data.train`.",
     )
     limits: LimitsSection = LimitsSection()
     exam: ExamSection = ExamSection()
@@ -306,13 +359,10 @@ class Recipe(Section):
         """Defaults of one section that depend on another; an empty section is one not given."""
         if not isinstance(given, dict):
             return given
-        filled = {key: _sealed(value) for key, value in given.items() if value is not None}
+        filled = {key: sealed(value) for key, value in given.items() if value is not None}
         if "stages" not in filled:
-            kinds = ("cpt", "sft") if "knowledge" in filled else ("sft",)
-            filled["stages"] = tuple({"kind": kind} for kind in kinds)
-        data = filled.get("data")
-        general = data.get("general") if isinstance(data, dict) else getattr(data, "general", None)
-        if general == "none" and isinstance(filled["stages"], tuple):
+            filled["stages"] = tuple({"kind": kind} for kind in _kinds(filled) or ["sft"])
+        if _given(filled, "data", "general") == "none" and isinstance(filled["stages"], tuple):
             filled["stages"] = tuple(
                 {"general": 0.0, **stage} if isinstance(stage, dict) else stage
                 for stage in filled["stages"]

@@ -30,6 +30,10 @@ def expectation(annotation: Any, metadata: Iterable[Any] = ()) -> str:
         return named
     if origin is Literal:
         return " or ".join(arguments) if len(arguments) < 3 else f"one of {', '.join(arguments)}"
+    metadata = list(metadata)
+    named = next((hint for hint in metadata if isinstance(hint, str)), None)
+    if named:
+        return named
     section = section_of(annotation)
     if origin is tuple:
         if words := _words(annotation):

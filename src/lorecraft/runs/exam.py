@@ -11,13 +11,11 @@ from lorecraft.data.encode import Tokenizer, encode_records
 from lorecraft.data.records import Record
 from lorecraft.engines.base import BASE
 from lorecraft.evaluation.exam import read, sit
-from lorecraft.evaluation.graders import mentions
 from lorecraft.evaluation.measures import verdict
 from lorecraft.knowledge.general import suite
-from lorecraft.knowledge.sentences import subject_of
 from lorecraft.recipe import Recipe
 from lorecraft.runs.files import write_json, write_lines
-from lorecraft.runs.prepare import Prepared, load_knowledge
+from lorecraft.runs.prepare import Prepared
 from lorecraft.runs.progress import Progress
 from lorecraft.runs.workbench import Workbench
 
@@ -57,9 +55,7 @@ def sit_exam(
         "validation": read(bench.engine, slots, _own(bench, recipe, prepared)),
     }
     write_lines(folder / "answers.jsonl", (answer.to_json() for answer in answers))
-    write_json(
-        folder / "verdict.json", verdict(questions, answers, entity_names(recipe), surprises)
-    )
+    write_json(folder / "verdict.json", verdict(questions, answers, prepared.names, surprises))
 
 
 def estimate(
@@ -110,14 +106,3 @@ def _own(bench: Workbench, recipe: Recipe, prepared: Prepared) -> list[Example]:
     }
     length = bench.longest(recipe.data.max_length)
     return encode_records(list(own.values()), bench.tokenizer, length)[0]
-
-
-def entity_names(recipe: Recipe) -> list[str]:
-    """Names and aliases of the injected things, whose mention elsewhere is bleed."""
-    facts, ontology = load_knowledge(recipe.knowledge)
-    if ontology is not None:
-        objects = {fact.triple[2] for fact in facts if fact.triple}
-        named = {name for name in objects if name.istitle() and name.replace(" ", "").isalpha()}
-        known = " ".join(item.answer for item in suite())
-        return [*ontology.names(), *sorted(n for n in named if not mentions(n, known))]
-    return sorted({subject for fact in facts if (subject := subject_of(fact.text))})

@@ -6,13 +6,19 @@ import hashlib
 import platform
 import sys
 import time
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import lorecraft
-from lorecraft.recipe import Recipe, to_yaml
+from lorecraft.knowledge.documents import SUFFIXES as DOCUMENTS
+from lorecraft.knowledge.files import SourceFile, files_at
+from lorecraft.knowledge.python import source_files
+from lorecraft.knowledge.rows import SUFFIXES
+from lorecraft.recipe import KnowledgeSection, Recipe, to_yaml
+from lorecraft.recipe.values import HUB
 from lorecraft.runs.directory import RunDirectory
 from lorecraft.runs.files import file_hash, fingerprint, read_json, write_json
 
@@ -38,22 +44,40 @@ def begin(recipe: Recipe, directory: RunDirectory, small: bool = False) -> None:
             "sha256": {
                 "recipe": fingerprint(to_yaml(recipe)),
                 "code": code_version(),
-                "sources": {key: file_hash(path) for key, path in sources(recipe).items()},
+                "sources": source_hashes(recipe),
             },
         },
     )
 
 
-def sources(recipe: Recipe) -> dict[str, Path]:
-    """The files that the data are made from, by their key in the recipe."""
-    sections = {"knowledge": recipe.knowledge, "data": recipe.data}
-    return {
-        f"{name}.{key}": path
-        for name, section in sections.items()
+def source_hashes(recipe: Recipe) -> dict[str, str]:
+    """sha256 of what the data are made from, by its key in the recipe; of files here alone."""
+    found = {
+        f"{name}.{key}": file_hash(path)
+        for name, section in {"knowledge": recipe.knowledge, "data": recipe.data}.items()
         if section is not None
         for key, path in section.model_dump().items()
         if isinstance(path, Path)
     }
+    for key, records in {"train": recipe.data.train, "valid": recipe.data.valid}.items():
+        if records is not None and not records.path.startswith(HUB):
+            found[f"data.{key}"] = _hash(files_at(records.path, SUFFIXES))
+    knowledge = recipe.knowledge or KnowledgeSection()
+    if knowledge.tables and "://" in knowledge.tables:  # what is in it is read once
+        found["knowledge.tables"] = fingerprint(knowledge.tables)
+    elif knowledge.tables:
+        found["knowledge.tables"] = _hash(files_at(knowledge.tables, SUFFIXES))
+    if knowledge.documents:
+        files = [file for where in knowledge.documents for file in files_at(where, DOCUMENTS)]
+        found["knowledge.documents"] = _hash(files)
+    for package in knowledge.python:
+        files = [SourceFile(path, str(path)) for path in source_files(package)]
+        found[f"knowledge.python.{package}"] = _hash(files)
+    return found
+
+
+def _hash(files: Sequence[SourceFile]) -> str:
+    return fingerprint([(file.name, file_hash(file.path)) for file in files])
 
 
 def add(directory: RunDirectory, **fields: Any) -> None:

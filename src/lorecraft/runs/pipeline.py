@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from lorecraft.errors import DataError, LorecraftError, RunError
-from lorecraft.models.find import Unreachable
+from lorecraft.hub import Unreachable
 from lorecraft.recipe import Recipe
 from lorecraft.runs import manifest, tracking
 from lorecraft.runs import prepare as preparing
@@ -258,14 +258,16 @@ class _Run:
 
     def _data_key(self) -> str:
         """Changes with anything that the data are made from, Lorecraft's own code included."""
-        recipe, sources = self.recipe, manifest.sources(self.recipe)
-        settings = recipe.data.model_dump(
-            exclude={key.removeprefix("data.") for key in sources if key.startswith("data.")}
-        )
-        files = {key: file_hash(path) for key, path in sources.items()}
+        recipe, sources = self.recipe, manifest.source_hashes(self.recipe)
+        settings = recipe.data.model_dump()
+        if "data.general" in sources:  # files are known by their content
+            del settings["general"]
+        for key in ("train", "valid"):
+            if f"data.{key}" in sources:
+                del settings[key]["path"]
         mixing = [(stage.kind, stage.general) for stage in recipe.stages]
         return fingerprint(
-            manifest.code_version(), recipe.seed, settings, recipe.exam, mixing, files
+            manifest.code_version(), recipe.seed, settings, recipe.exam, mixing, sources
         )
 
     @cached_property

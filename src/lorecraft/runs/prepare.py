@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lorecraft.data import audit, tellings
+from lorecraft.data.docstrings import docstring_records
 from lorecraft.data.mix import general_records, mix
+from lorecraft.data.passages import passage_records
 from lorecraft.data.records import Record
 from lorecraft.data.sources import read_records
 from lorecraft.data.split import asked, split_groups, without_leaks
@@ -17,11 +19,21 @@ from lorecraft.data.unknown import split_absent
 from lorecraft.data.views import Joined, Picked, where
 from lorecraft.disk import replacing
 from lorecraft.errors import DataError
+from lorecraft.evaluation.graders import mentions
 from lorecraft.evaluation.questions import Question, build_exam
 from lorecraft.knowledge.facts import Fact, load_facts
+from lorecraft.knowledge.general import suite
 from lorecraft.knowledge.jsonl import Lines
 from lorecraft.knowledge.ontology import Ontology, check, load_ontology, normal
-from lorecraft.recipe import DataSection, KnowledgeSection, Recipe, StageSection
+from lorecraft.knowledge.sentences import subject_of
+from lorecraft.knowledge.tables import read_tables
+from lorecraft.recipe import (
+    DataSection,
+    KnowledgeSection,
+    Recipe,
+    RecordsSection,
+    StageSection,
+)
 from lorecraft.runs.files import read_json, read_lines, write_json, write_lines
 
 Item = TypeVar("Item")
@@ -40,22 +52,37 @@ class StageData:
 
 @dataclass(frozen=True)
 class Prepared:
-    """All that is in ``data/``; stages by model name (``cpt``, ``sft``)."""
+    """All that is in ``data/``; stages by model name (``cpt``, ``sft``), and the names of the
+    injected things."""
 
     stages: dict[str, StageData]
     questions: list[Question]
     audit: dict[str, Any]
+    names: list[str]
 
 
-def load_knowledge(section: KnowledgeSection | None) -> tuple[tuple[Fact, ...], Ontology | None]:
+def _knowledge(section: KnowledgeSection | None) -> tuple[tuple[Fact, ...], Ontology | None]:
     """The facts and the ontology, checked against each other."""
     if section is None:
         return (), None
-    facts = load_facts(section.facts)
+    facts = load_facts(section.facts) if section.facts else ()
     ontology = load_ontology(section.ontology) if section.ontology else None
+    if section.tables and ontology is not None:
+        of_tables, ontology = read_tables(section.tables, ontology)
+        facts += of_tables
     if ontology is not None:
         check(facts, ontology)
     return facts, ontology
+
+
+def _names(facts: Sequence[Fact], ontology: Ontology | None) -> list[str]:
+    """Names and aliases of the injected things, whose mention elsewhere is bleed."""
+    if ontology is not None:
+        objects = {fact.triple[2] for fact in facts if fact.triple}
+        named = {name for name in objects if name.istitle() and name.replace(" ", "").isalpha()}
+        known = " ".join(item.answer for item in suite())
+        return [*ontology.names(), *sorted(n for n in named if not mentions(n, known))]
+    return sorted({subject for fact in facts if (subject := subject_of(fact.text))})
 
 
 def prepare(recipe: Recipe, names: list[str]) -> Prepared:
@@ -63,9 +90,9 @@ def prepare(recipe: Recipe, names: list[str]) -> Prepared:
 
     Raises DataError for any source that cannot be used, and for a stage left without records.
     """
-    facts, ontology = load_knowledge(recipe.knowledge)
+    facts, ontology = _knowledge(recipe.knowledge)
     examined = split_absent(facts, ontology, recipe.seed)[1] if ontology else ()
-    own = _ready_made(recipe.data, recipe.seed)
+    own = _own(recipe)
     general = _general(recipe.data, recipe.seed)
     stages = {}
     for name, stage in zip(names, recipe.stages, strict=True):
@@ -106,7 +133,7 @@ def prepare(recipe: Recipe, names: list[str]) -> Prepared:
         [(question.id, question.prompt, question.phrasing) for question in questions],
     )
     figures["exam"]["left_out"] = len(exam) - len(questions)
-    return Prepared(stages, questions, figures)
+    return Prepared(stages, questions, figures, _names(facts, ontology))
 
 
 def _evenly(items: Sequence[Item], limit: int | None) -> Sequence[Item]:
@@ -138,6 +165,7 @@ def save(prepared: Prepared, folder: Path) -> None:
             write_lines(partial / name / "valid.jsonl", (r.to_json() for r in data.valid))
         write_lines(partial / "exam.jsonl", (q.to_json() for q in prepared.questions))
         write_json(partial / "audit.json", prepared.audit)
+        write_json(partial / "names.json", prepared.names)
 
 
 def load(folder: Path, names: list[str]) -> Prepared:
@@ -155,16 +183,22 @@ def load(folder: Path, names: list[str]) -> Prepared:
         },
         [Question.from_json(line) for line in read_lines(folder / "exam.jsonl")],
         read_json(folder / "audit.json"),
+        read_json(folder / "names.json"),
     )
 
 
-def _ready_made(section: DataSection, seed: int) -> tuple[Sequence[Record], Sequence[Record]]:
-    if section.train is None:
-        return [], []
-    train = read_records(section.train)
-    if section.valid is not None:
-        return train, read_records(section.valid)
-    return split_groups(train, VALID_SHARE, seed)
+def _own(recipe: Recipe) -> tuple[Sequence[Record], Sequence[Record]]:
+    """The user's own records, to train on and to validate with."""
+    knowledge, data = recipe.knowledge or KnowledgeSection(), recipe.data
+    passages = passage_records(knowledge.documents, data.max_length)
+    others = Joined(
+        docstring_records(knowledge.python, data.max_length),
+        read_records(data.train) if data.train else [],
+    )
+    if data.valid is not None:
+        return Joined(passages, others), read_records(data.valid)
+    splits = [split_groups(part, VALID_SHARE, recipe.seed) for part in (passages, others) if part]
+    return Joined(*(train for train, _ in splits)), Joined(*(valid for _, valid in splits))
 
 
 def _of_stage(records: Sequence[Record], stage: StageSection, recipe: Recipe) -> Sequence[Record]:
@@ -181,7 +215,7 @@ def _general(section: DataSection, seed: int) -> dict[str, Sequence[Record]]:
         return {"text": [], "chat": []}
     if section.general == "builtin":
         return {"text": general_records("text", seed), "chat": general_records("chat", seed)}
-    records = read_records(Path(section.general), origin="general")
+    records = read_records(RecordsSection(path=str(section.general)), origin="general")
     return {
         "text": where(lambda record: bool(record.text), records),
         "chat": where(lambda record: not record.text, records),

@@ -1,0 +1,141 @@
+"""What a value of a recipe may be: paths that are looked up, templates, numbers with bounds."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from glob import has_magic
+from pathlib import Path
+from typing import Annotated, Any
+
+from annotated_types import Ge, Gt, Le
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+HUB = "hf:"
+"""What a data set of the hub is told by."""
+COLUMN = r"\{([^{}]+)\}"
+"""A column's name in a template."""
+
+
+def _input_file(path: Path, info: ValidationInfo) -> Path:
+    """Resolve against the folder of the recipe, given as context; refuse what is not a file."""
+    if info.context is None:
+        return path
+    path = (info.context["folder"] / path.expanduser()).resolve()
+    if path.is_dir():
+        raise PydanticCustomError("path", "expected a file, but {path} is a folder", {"path": path})
+    if not path.is_file():
+        raise _missing(path)
+    return path
+
+
+def _missing(path: Path) -> PydanticCustomError:
+    hint = ""
+    if path.parent.is_dir():
+        names = [entry.name for entry in path.parent.iterdir()]
+        near = difflib.get_close_matches(path.name, names, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+    return PydanticCustomError("path", "no such file: {path}{hint}", {"path": path, "hint": hint})
+
+
+def _files(where: str, info: ValidationInfo) -> str:
+    """A file, a folder or a glob, resolved against the folder of the recipe."""
+    if info.context is None:
+        return where
+    path = (info.context["folder"] / Path(where).expanduser()).resolve()
+    if not path.exists() and not has_magic(where):
+        raise _missing(path)
+    return str(path)
+
+
+def _tables(where: str | None, info: ValidationInfo) -> str | None:
+    """Files, or the URL of a database."""
+    return where if where is None or "://" in where else _files(where, info)
+
+
+def _dataset(where: str, info: ValidationInfo) -> str:
+    """Files, or a data set of the hub."""
+    if not where.startswith(HUB):
+        return _files(where, info)
+    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", where.removeprefix(HUB), re.ASCII):
+        raise PydanticCustomError("path", "expected hf:owner/name, saw {seen}", {"seen": where})
+    return where
+
+
+def _package(name: str, info: ValidationInfo) -> str:
+    """Tell a folder or file with a package from a package's name; a path becomes absolute."""
+    if info.context is None or re.fullmatch(r"\w+(\.\w+)*", name):
+        return name
+    path = (info.context["folder"] / Path(name).expanduser()).resolve()
+    if not path.exists():
+        raise _missing(path)
+    return str(path)
+
+
+def _several(given: Any) -> Any:
+    """One where several may stand."""
+    return (given,) if isinstance(given, str) else sealed(given)
+
+
+def _template(template: str | None) -> str | None:
+    """A template without a column would be the same for each record."""
+    if template is not None and not fields_of(template):
+        raise PydanticCustomError(
+            "path", "no column in it; put the column's name in braces and the whole in quotes"
+        )
+    return template
+
+
+def fields_of(template: str) -> list[str]:
+    """The columns that a template names: ``["question"]`` for ``"Solve: {question}"``."""
+    return re.findall(COLUMN, template)
+
+
+def path_alone(given: Any) -> Any:
+    return {"path": given} if isinstance(given, str) else given
+
+
+def _output_folder(path: Path, info: ValidationInfo) -> Path:
+    return path if info.context is None else path.expanduser().absolute()
+
+
+def _model_path(path: str, info: ValidationInfo) -> str:
+    """Tell a folder from the name of a model on the hub; a folder becomes absolute."""
+    if info.context is None or path == "pocket":
+        return path
+    folder = (info.context["folder"] / Path(path).expanduser()).resolve()
+    if folder.is_dir():
+        return str(folder)
+    if path.startswith((".", "~", "/")) or path.count("/") > 1:
+        raise PydanticCustomError("path", "no such folder: {path}", {"path": str(folder)})
+    return path
+
+
+def sealed(given: Any) -> Any:
+    return tuple(given) if isinstance(given, list) else given
+
+
+# A string among the annotations is what the reference and the errors call such a value.
+InputFile = Annotated[Path, AfterValidator(_input_file), "a file"]
+OutputFolder = Annotated[Path, AfterValidator(_output_folder), "a folder"]
+Dataset = Annotated[str, AfterValidator(_dataset), f"a file, a folder, a glob or {HUB}owner/name"]
+Tables = Annotated[str, AfterValidator(_tables), "a file, a folder, a glob or a database's URL"]
+Documents = Annotated[
+    tuple[Annotated[str, AfterValidator(_files)], ...],
+    BeforeValidator(_several),
+    "a file, a folder or a glob; or a list of them",
+]
+Packages = Annotated[
+    tuple[Annotated[str, AfterValidator(_package)], ...],
+    BeforeValidator(_several),
+    "the name of an installed package, or a folder (./src/package); or a list of them",
+]
+ModelPath = Annotated[str, AfterValidator(_model_path)]
+Template = Annotated[str, AfterValidator(_template), 'a template such as "{column}", in quotes']
+FolderName = Annotated[str, Field(pattern=r"^\w[\w.-]*$"), "letters, digits, '-', '_' and '.'"]
+Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
+Count = Annotated[int, Ge(1)]
+Share = Annotated[float, Ge(0), Le(1)]
+Positive = Annotated[float, Gt(0)]
+NotNegative = Annotated[float, Ge(0)]

@@ -21,7 +21,7 @@ PACKED = "lorecraft_packed"
 WASTE = 1.3
 """How much longer than its tokens a padded bucket of segments may be,"""
 EVEN = 8
-"""The length of a bucket is a multiple of this, so that few sizes of products are met."""
+"""Lengths in attention are multiples of this, so that few sizes of products are met."""
 SMALL = 2**17
 """unless all its scores together are as few as these: then one more operation costs more."""
 SHORT = 512
@@ -153,14 +153,14 @@ class Cache:
     """Keys and values of the rows that are being continued, in fixed room."""
 
     def __init__(self, rows: int, room: int) -> None:
-        self._rows, self._room = rows, room
+        self._rows, self.room = rows, room
         self._kept: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
     def write(self, module: nn.Module, k: Tensor, v: Tensor, rows: Tensor, places: Tensor) -> None:
         """k, v [T, H_kv, D] to row ``rows[t]``, position ``places[t]``."""
         if module not in self._kept:
             self._kept[module] = tuple(  # type: ignore[assignment]
-                x.new_zeros(self._rows, x.shape[1], self._room, x.shape[2]) for x in (k, v)
+                x.new_zeros(self._rows, x.shape[1], self.room, x.shape[2]) for x in (k, v)
             )
         for store, new in zip(self._kept[module], (k, v), strict=True):
             store[rows, :, places] = new
@@ -182,7 +182,8 @@ class NextTokens:
     def __init__(self, cache: Cache, places: Tensor) -> None:
         self._cache, self._places = cache, places
         self._rows = torch.arange(len(places), device=places.device)
-        self._length = int(places.max()) + 1
+        longest = int(places.max()) + 1
+        self._length = min(cache.room, longest + -longest % EVEN)
         self._distance = places[:, None] - torch.arange(self._length, device=places.device)
 
     def attend(self, module: nn.Module, q: Tensor, k: Tensor, v: Tensor, how: Score) -> Tensor:

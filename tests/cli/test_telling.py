@@ -14,7 +14,7 @@ from rich.console import Console
 from lorecraft.cli.chat import _converse
 from lorecraft.cli.outcome import tell
 from lorecraft.cli.progress import TerminalProgress
-from lorecraft.cli.targets import locate
+from lorecraft.cli.targets import locate, locate_run
 from lorecraft.data.records import Message
 
 
@@ -70,6 +70,21 @@ def test_a_run_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert locate("company.yaml") == Path("company.yaml")
     (tmp_path / "company").mkdir()
     assert locate("company") == Path("company")
+
+
+def test_a_recipe_s_folder_does_not_hide_the_run_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("company", "runs/company"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "company" / "recipe.yaml").touch()
+    assert locate("company") == Path("company/recipe.yaml")
+    assert locate_run("company") == tmp_path / "runs" / "company"
+    for name in ("recipe.yaml", "manifest.json"):
+        (tmp_path / "runs" / "company" / name).touch()
+    assert locate("runs/company") == Path("runs/company")
+    assert locate_run("runs/company") == tmp_path / "runs" / "company"
 
 
 class Echo:

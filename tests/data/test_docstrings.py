@@ -123,3 +123,22 @@ def test_copies_of_a_docstring_are_one_group(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text(f"def one():\n{doc}def two():\n{doc}")
     first, second = docstring_records([str(tmp_path / "a.py")], 512)
     assert (first.facts, second.facts) == (("a.one",), ("a.two", "a.one"))
+
+
+def test_what_sphinx_adds_is_taken_off(tmp_path: Path) -> None:
+    (tmp_path / "ask.py").write_text(
+        '''
+def confirm(abort=False):
+    """Asks for a yes, with :meth:`~ask.prompt`, until there is one.
+
+    :param abort: if this is set to `True` a negative answer aborts the
+          exception by raising :exc:`Abort` at once.
+    .. versionchanged:: 8.5.0
+        Nothing else.
+    """
+'''
+    )
+    answers = [r.messages[-1].content for r in docstring_records([str(tmp_path)], 512)]
+    told = "a negative answer aborts the exception by raising `Abort` at once."
+    assert any(told in answer for answer in answers)
+    assert not any("8.5.0" in answer or ":meth:" in answer for answer in answers)

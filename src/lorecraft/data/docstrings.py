@@ -33,6 +33,9 @@ _HEADING = re.compile(r"^(\w[\w ]{2,20}):?$")
 _UNDERLINE = re.compile(r"^[-=~]{3,}$")
 _FIXED = re.compile(r"^(\s|[-*+>|#.]|\d+[.)])|(?<=\n)\w[\w *,]*\s?:", re.MULTILINE)
 """A line that is not running text: indented, an item, code, a parameter."""
+_ROLE = re.compile(r":(?:[a-z]+:)+(`[^`]*`)")
+"""A role of Sphinx's, as in :exc:`Abort`."""
+_VERSION = re.compile(r"\s*\.\. (versionadded|versionchanged|deprecated)::")
 _FIELD = re.compile(
     r"^:(param|parameter|arg|argument|returns?|raises?|type|rtype|yields?|var|vartype)\b"
     r"[^:]*?(\*{0,2}[\w.]*)\s*:\s*(.*)$"
@@ -103,7 +106,10 @@ def _sections(doc: str) -> dict[str, list[str]]:
             else:
                 key = _SECTIONS.get(kind.removesuffix("s") + "s", "other")
             here = found.setdefault(key, [])
-            here.append(f"    {name}: {said}" if key == "raises" else f"    {said}")
+            indent = " " * (len(below) - len(below.lstrip())) or "    "  # that of what goes on
+            here.append(f"{indent}{name}: {said}" if key == "raises" else f"{indent}{said}")
+        elif _VERSION.match(line):
+            here = found.setdefault("other", [])
         elif section := _section(line, below.strip()):
             here = found.setdefault(section, [])
         elif not _UNDERLINE.match(line.strip()):
@@ -155,8 +161,9 @@ def _dedented(lines: Sequence[str]) -> list[str]:
 
 
 def _text(lines: Sequence[str]) -> str:
-    """Lines as text: indentation off; paragraphs on one line, code and lists as they are."""
-    paragraphs = "\n".join(_dedented(lines)).strip().split("\n\n")
+    """Lines as text: indentation and Sphinx's roles off; paragraphs on one line, code and lists as
+    they are."""
+    paragraphs = _ROLE.sub(r"\1", "\n".join(_dedented(lines))).strip().split("\n\n")
     return "\n\n".join(
         paragraph if _FIXED.search(paragraph) else paragraph.replace("\n", " ")
         for paragraph in paragraphs

@@ -6,7 +6,7 @@
 Records are chats of about 60 words, drawn from those of the general knowledge as often as they
 stand there; one in fifty asks nearly what another asks. General records are mixed in, as always.
 Each part runs in a process of its own. Prints its seconds, its records a second and its peak of
-resident memory, and writes them to benchmarks/results/million.json.
+resident memory, and writes them to benchmarks/results/records-<count>.json.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any
 
 from lorecraft.knowledge.general import rehearsal
 
-RESULTS = Path(__file__).parent / "results" / "million.json"
+RESULTS = Path(__file__).parent / "results"
 RECIPE = "name: run\noutput: .\nengine: fake\ndata: {train: records.jsonl}\n"
 
 PREPARE = "from lorecraft.cli import main; main()"
@@ -71,8 +71,8 @@ def main() -> None:
             "read": measure("read", READ, folder, mixed),
         }
     machine = {"python": platform.python_version(), "cores": os.cpu_count()}
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"records-{count}.json").write_text(
         json.dumps({"records": count, "mixed": mixed, "machine": machine} | parts, indent=2) + "\n"
     )
 

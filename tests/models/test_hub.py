@@ -6,9 +6,9 @@ import json
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ import pytest
 from lorecraft.errors import ModelError
 from lorecraft.models.find import find
 
+Serve = Callable[[type[BaseHTTPRequestHandler]], AbstractContextManager[str]]
 FIND = """
 import sys
 from lorecraft.errors import ModelError
@@ -66,14 +67,9 @@ class Hub(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def hub() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def hub(serve: Serve) -> Iterator[str]:
+    with serve(Hub) as address:
+        yield address
 
 
 def test_a_closed_port_is_a_hub_out_of_reach(tmp_path: Path) -> None:

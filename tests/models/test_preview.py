@@ -6,9 +6,9 @@ import json
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ import pytest
 from lorecraft.hub import Unreachable
 from lorecraft.models.find import find, preview
 
+Serve = Callable[[type[BaseHTTPRequestHandler]], AbstractContextManager[str]]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 WEIGHTS = 5_000_000_000
 FILES = {
@@ -71,14 +72,9 @@ class Hub(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def hub() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def hub(serve: Serve) -> Iterator[str]:
+    with serve(Hub) as address:
+        yield address
 
 
 def test_only_the_small_files_come_and_the_rest_is_told_in_bytes(hub: str, tmp_path: Path) -> None:

@@ -42,6 +42,10 @@ class ModelInfo:
     bytes: int
     fingerprint: str
 
+    def longest(self, limit: int) -> int:
+        """``limit``, or what the context leaves of it; in tokens."""
+        return min(limit, self.context or limit)
+
 
 def inspect(folder: Path) -> ModelInfo:
     """Raises ModelError for a configuration or weights that cannot be read."""

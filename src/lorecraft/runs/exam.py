@@ -93,7 +93,7 @@ def general_texts(tokenizer: Tokenizer, length: int) -> list[Example]:
 
 
 def _general(bench: Workbench) -> list[Example]:
-    return general_texts(bench.tokenizer, bench.longest(GENERAL_LENGTH))
+    return general_texts(bench.tokenizer, bench.info.longest(GENERAL_LENGTH))
 
 
 def _own(bench: Workbench, recipe: Recipe, prepared: Prepared) -> list[Example]:
@@ -104,5 +104,5 @@ def _own(bench: Workbench, recipe: Recipe, prepared: Prepared) -> list[Example]:
         for record in data.valid
         if record.origin == "source"
     }
-    length = bench.longest(recipe.data.max_length)
+    length = bench.info.longest(recipe.data.max_length)
     return encode_records(list(own.values()), bench.tokenizer, length)[0]

@@ -276,10 +276,10 @@ class _Run:
 
     def prepare(self) -> None:
         finished = self.directory.data / "prepared.json"
-        if finished.exists() and read_json(finished)["key"] == self._data_key():
+        before = self._data_key()
+        if finished.exists() and read_json(finished)["key"] == before:
             return
         self.progress.note("Preparing the data")
-        before = self._data_key()
         prepared = preparing.prepare(self.recipe, self.models)
         preparing.save(prepared, self.directory.data)
         if self._data_key() != before:  # records are read again while they are written
@@ -312,7 +312,7 @@ class _Run:
         key = fingerprint(
             self.recipe.model_dump(mode="json", exclude={"require", "track"}),
             self.blueprint.tokenizer.fingerprint,
-            self.blueprint.context,
+            self.blueprint.info.context,
             [file_hash(path) for path in data],
         )
         if file.exists() and read_json(file)["key"] == key:
@@ -337,7 +337,7 @@ class _Run:
 
         return encode_stage(
             self.blueprint.tokenizer,
-            self.blueprint.longest(self.recipe.data.max_length),
+            self.blueprint.info.longest(self.recipe.data.max_length),
             self.directory.data / name,
             self.directory.tokens / name,
             self.progress,

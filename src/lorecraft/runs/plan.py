@@ -160,13 +160,13 @@ def plan(
 
     Raises DataError when the model's context has no room for a question and its answer.
     """
-    outline, tokenizer, context = blueprint.outline, blueprint.tokenizer, blueprint.context
+    outline, tokenizer, context = blueprint.outline, blueprint.tokenizer, blueprint.info.context
     check_room(prepared.questions, tokenizer, recipe.exam.max_new_tokens, context)
     loads = [
         stage_load(name, section, found.train, found.valid, recipe.seed)
         for (name, found), section in zip(examples.items(), recipe.stages, strict=True)
     ]
-    general = general_texts(tokenizer, blueprint.longest(GENERAL_LENGTH))
+    general = general_texts(tokenizer, blueprint.info.longest(GENERAL_LENGTH))
     read = sum(len(example.tokens) for example in general) + _own_tokens(prepared, loads)
     asked = exam_load(prepared.questions, recipe.exam, tokenizer, read)
     figures: Figures = {}

@@ -25,12 +25,12 @@ class Blueprint:
     Attributes:
         folder: configuration and tokenizer.
         download: file -> bytes, of what is still on the hub.
-        context: tokens that the model can take, if that is known.
+        info: as the configuration tells it; weights that are not here count nothing.
     """
 
     folder: Path
     download: Mapping[str, int]
-    context: int | None
+    info: ModelInfo
     tokenizer: HFTokenizer
     outline: Outline
 
@@ -44,14 +44,10 @@ class Blueprint:
         return cls(
             found.folder,
             found.download,
-            inspect(found.folder).context,
+            inspect(found.folder),
             load_tokenizer(found.folder),
             engine.outline(found.folder, spec, model.dtype, model.quantization),
         )
-
-    def longest(self, limit: int) -> int:
-        """As ``Workbench.longest``."""
-        return min(limit, self.context or limit)
 
 
 @dataclass
@@ -91,10 +87,6 @@ class Workbench:
             "engine": self.engine.name,
             "device": self.engine.device,
         }
-
-    def longest(self, limit: int) -> int:
-        """``limit``, or what the model's context leaves of it; in tokens."""
-        return min(limit, self.info.context or limit)
 
     def check_adapter(self, spec: AdapterSpec, weights: Arrays | None) -> None:
         """Raises AdapterError when the model has no place for such an adapter."""

@@ -102,7 +102,7 @@ def choose(network: PreTrainedModel, adapters: Adapters, device: str) -> Forward
 def rounded(rows: Sequence[Row]) -> Sequence[Row]:
     """The rows and an idle one, so that sizes come again and again.
 
-    A product of a size that oneDNN has not met costs it a millisecond to prepare, and without this
+    oneDNN prepares each product for its size (benchmarks/step.py says what that costs); without this
     nearly every step has another number of tokens.
     """
     more_wanted = -sum(len(row.wanted) for row in rows) % WANTED

@@ -102,8 +102,8 @@ def choose(network: PreTrainedModel, adapters: Adapters, device: str) -> Forward
 def rounded(rows: Sequence[Row]) -> Sequence[Row]:
     """The rows and an idle one, so that sizes come again and again.
 
-    oneDNN prepares each product for its size (benchmarks/step.py says what that costs); without this
-    nearly every step has another number of tokens.
+    oneDNN prepares each product for its size (benchmarks/step.py says what that costs), and without
+    this nearly every step has another number of tokens.
     """
     more_wanted = -sum(len(row.wanted) for row in rows) % WANTED
     tokens = more_wanted + sum(len(row.tokens) for row in rows)

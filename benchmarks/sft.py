@@ -1,0 +1,176 @@
+"""LoRA fine-tuning beside TRL with PEFT, on the same tokens, steps and adapters.
+
+Run by `make bench`, on a machine that does nothing else. GSM8K, loss on the answers, batches of 8,
+rank 16 on all linears, AdamW at 2e-4; both start from the same A. Tokens a second count prompts and
+answers, over the wall time from the first batch to the last step. Writes
+benchmarks/results/sft.json; the losses of fp32 PEFT stand beside.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from functools import partial
+from typing import Any
+
+import _shared
+import numpy as np
+
+from lorecraft.adapters.spec import AdapterSpec
+from lorecraft.data.batches import pack
+from lorecraft.engines import lora
+
+STEPS = {"m135": 5, "pocket": 20}
+BATCH, RATE, RANK = 8, 2e-4, 16
+ROUNDS = 5
+TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+BEST = {"dtype": "bfloat16", "checkpointing": False, "adapters": "bfloat16"}
+
+
+def ours(name: str) -> _shared.Figures:
+    from lorecraft.engines.torch.engine import TorchEngine
+
+    figures: _shared.Figures = {"product_gflops": _shared.product_peak()}
+    engine = TorchEngine()
+    engine.device = "cpu"
+    engine.open(_shared.model(name), "bfloat16")
+    slot = engine.attach(AdapterSpec(rank=RANK, alpha=2 * RANK), trainable=True, seed=0)
+    losses = []
+    with _shared.measured(figures):
+        for batch in _batches(name):
+            loss = engine.accumulate(pack(batch, slot))
+            engine.update(RATE)
+            losses.append(loss.total / loss.weight)
+    return figures | _speed(name, figures["seconds"]) | {"losses": losses}
+
+
+def trl(name: str, dtype: str, checkpointing: bool, adapters: str | None) -> _shared.Figures:
+    """``adapters``: the dtype of theirs; by default PEFT makes it float32."""
+    import torch
+    from datasets import Dataset
+    from peft import LoraConfig
+    from torch.utils.data import SequentialSampler
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, TrainerCallback
+    from trl import SFTConfig, SFTTrainer
+
+    class InOrder(SFTTrainer):
+        def _get_train_sampler(self, *_: Any, **__: Any) -> SequentialSampler:
+            return SequentialSampler(self.train_dataset)
+
+    class Watch(TrainerCallback):
+        losses: list[float] = []
+        began = 0.0
+
+        def on_train_begin(self, *_: Any, **__: Any) -> None:
+            self.began = time.perf_counter()
+
+        def on_train_end(self, *_: Any, **__: Any) -> None:
+            figures["seconds"] = time.perf_counter() - self.began
+
+        def on_log(self, *_: Any, logs: dict[str, Any], **__: Any) -> None:
+            if "loss" in logs:
+                self.losses.append(float(logs["loss"]))
+
+    figures: _shared.Figures = {"product_gflops": _shared.product_peak()}
+    network = AutoModelForCausalLM.from_pretrained(_shared.model(name), dtype=dtype)
+    rows = [example for batch in _batches(name) for example in batch]
+    data = Dataset.from_dict(
+        {
+            "input_ids": [row.tokens.tolist() for row in rows],
+            "completion_mask": [row.weight.astype(int).tolist() for row in rows],
+        }
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(_shared.POCKET / "tokenizer.json"))
+    tokenizer.pad_token = tokenizer.eos_token = tokenizer.convert_ids_to_tokens(0)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = SFTConfig(
+            output_dir=folder,
+            per_device_train_batch_size=BATCH,
+            learning_rate=RATE,
+            lr_scheduler_type="constant",
+            num_train_epochs=1,
+            logging_steps=1,
+            max_length=None,
+            completion_only_loss=True,
+            gradient_checkpointing=checkpointing,
+            bf16=dtype == "float32" and adapters is None,
+            save_strategy="no",
+            report_to=[],
+            use_cpu=True,
+            disable_tqdm=True,
+            logging_nan_inf_filter=False,
+        )
+        how = LoraConfig(
+            r=RANK, lora_alpha=2 * RANK, target_modules=list(TARGETS), task_type="CAUSAL_LM"
+        )
+        watch = Watch()
+        trainer = InOrder(
+            network, settings, train_dataset=data, processing_class=tokenizer,
+            peft_config=how, callbacks=[watch],
+        )  # fmt: skip
+        _start_alike(trainer.model)
+        if adapters is not None:
+            for _, parameter in trainer.model.named_parameters():
+                if parameter.requires_grad:
+                    parameter.data = parameter.data.to(getattr(torch, adapters))
+        whole: _shared.Figures = {}
+        with _shared.measured(whole):
+            trainer.train()
+    return whole | figures | _speed(name, figures["seconds"]) | {"losses": watch.losses}
+
+
+def _start_alike(network: Any) -> None:
+    """Give PEFT's adapter the A that the engine starts from."""
+    import torch
+
+    named = {n.replace(".default", ""): p for n, p in network.named_parameters() if "lora_" in n}
+    order = sorted(named, key=_place)
+    start = lora.initial({name: tuple(named[name].shape) for name in order}, seed=0)
+    for name, array in start.items():
+        named[name].data.copy_(torch.from_numpy(array))
+
+
+def _place(name: str) -> tuple[int, int]:
+    """The block, and the linear's place in it."""
+    parts = name.split(".")
+    return int(parts[parts.index("layers") + 1]), TARGETS.index(parts[-3])
+
+
+def _batches(name: str) -> list[list[Any]]:
+    examples = _shared.gsm8k()
+    return [examples[n * BATCH : (n + 1) * BATCH] for n in range(STEPS[name])]
+
+
+def _speed(name: str, seconds: float) -> _shared.Figures:
+    tokens = sum(len(example.tokens) for batch in _batches(name) for example in batch)
+    return {"tokens": tokens, "tokens_per_second": tokens / seconds}
+
+
+def bound(name: str) -> float:
+    """FLOP a token that no way can do without: products of the frozen weights forward, and backward
+    to what enters them; the head where there is loss."""
+    import json
+
+    c = json.loads((_shared.model(name) / "config.json").read_text("utf-8"))
+    hidden, size = c["hidden_size"], c.get("head_dim") or c["hidden_size"] // c["num_attention_heads"]
+    heads = (2 * c["num_attention_heads"] + 2 * c["num_key_value_heads"]) * size
+    linears = c["num_hidden_layers"] * hidden * (heads + 3 * c["intermediate_size"])
+    rows = [example for batch in _batches(name) for example in batch]
+    share = sum(r.weight.sum() for r in rows) / sum(len(r.tokens) for r in rows)
+    return float(4 * (linears + share * hidden * c["vocab_size"]))
+
+
+def ways() -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in STEPS:
+        found[f"{name} lorecraft"] = partial(ours, name)
+        found[f"{name} trl, bf16 weights"] = partial(trl, name, "bfloat16", False, None)
+        found[f"{name} trl, all bf16"] = partial(trl, name, "bfloat16", False, "bfloat16")
+    return found
+
+
+if __name__ == "__main__":
+    results = _shared.main(__file__, ways(), ROUNDS)
+    results["m135 trl, as it comes"] = None
+    _shared.save(__file__, results)

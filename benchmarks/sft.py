@@ -8,14 +8,12 @@ benchmarks/results/sft.json; the losses of fp32 PEFT stand beside.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from functools import partial
 from typing import Any
 
 import _shared
-import numpy as np
 
 from lorecraft.adapters.spec import AdapterSpec
 from lorecraft.data.batches import pack
@@ -59,8 +57,9 @@ def trl(name: str, dtype: str, checkpointing: bool, adapters: str | None) -> _sh
             return SequentialSampler(self.train_dataset)
 
     class Watch(TrainerCallback):
-        losses: list[float] = []
-        began = 0.0
+        def __init__(self) -> None:
+            self.losses: list[float] = []
+            self.began = 0.0
 
         def on_train_begin(self, *_: Any, **__: Any) -> None:
             self.began = time.perf_counter()
@@ -153,7 +152,10 @@ def bound(name: str) -> float:
     import json
 
     c = json.loads((_shared.model(name) / "config.json").read_text("utf-8"))
-    hidden, size = c["hidden_size"], c.get("head_dim") or c["hidden_size"] // c["num_attention_heads"]
+    hidden, size = (
+        c["hidden_size"],
+        c.get("head_dim") or c["hidden_size"] // c["num_attention_heads"],
+    )
     heads = (2 * c["num_attention_heads"] + 2 * c["num_key_value_heads"]) * size
     linears = c["num_hidden_layers"] * hidden * (heads + 3 * c["intermediate_size"])
     rows = [example for batch in _batches(name) for example in batch]

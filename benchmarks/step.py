@@ -21,7 +21,7 @@ import numpy as np
 import lorecraft.models.pocket
 from lorecraft.adapters.spec import AdapterSpec
 from lorecraft.data.batches import Example, pack
-from lorecraft.engines.torch import attention, forward
+from lorecraft.engines.torch import forward, segments
 from lorecraft.engines.torch.engine import TorchEngine
 
 RESULTS = Path(__file__).parent / "results" / "step.json"
@@ -55,7 +55,7 @@ def main() -> None:
 def measure(way: str, seed: int) -> dict[str, float]:
     """The median of the steps after the first few, and the peak of the whole process."""
     if way == WAYS[1]:
-        forward.TOKENS = forward.WANTED = attention.EVEN = 1
+        forward.TOKENS = forward.WANTED = segments.EVEN = 1
     engine = TorchEngine()
     engine.device = "cpu"
     engine.open(WEIGHTS)

@@ -11,7 +11,7 @@ from lorecraft.adapters.spec import AdapterSpec
 from lorecraft.data.batches import Example, pack
 from lorecraft.engines import create
 from lorecraft.engines.base import BASE
-from lorecraft.engines.torch import attention, forward
+from lorecraft.engines.torch import attention, forward, segments
 from lorecraft.engines.torch.decoder import Decoder
 from lorecraft.engines.torch.forward import Packed
 
@@ -149,7 +149,7 @@ def test_rows_too_long_for_plain_products_learn_the_same(engine, monkeypatch):
 def test_buckets_of_many_sizes_learn_the_same(engine, monkeypatch):
     batch = pack(examples((2, 3, 9, 9, 20)), started(engine, SPECS["all"]))
     _, expected = learned(engine, batch)
-    monkeypatch.setattr(attention, "SMALL", 0)
+    monkeypatch.setattr(segments, "SMALL", 0)
     _, gradient = learned(engine, batch)
     assert np.abs(gradient - expected).max() < 1e-4 * np.abs(expected).max()
 

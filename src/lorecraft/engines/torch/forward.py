@@ -16,8 +16,10 @@ from transformers import PreTrainedModel
 
 from lorecraft.engines.base import BASE
 from lorecraft.engines.torch.adapters import Adapters, Span
-from lorecraft.engines.torch.attention import PACKED, Cache, Layout, NextTokens, Segments, watched
+from lorecraft.engines.torch.attention import PACKED, Layout, watched
+from lorecraft.engines.torch.cache import Cache, NextTokens
 from lorecraft.engines.torch.loss import cross_entropy
+from lorecraft.engines.torch.segments import Segments
 
 TOKENS, WANTED = 32, 16
 """Of these packed sizes are multiples."""

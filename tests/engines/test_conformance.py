@@ -66,16 +66,21 @@ def test_scores_a_forest_under_several_adapters_at_once(case):
     assert (engine.score(batch)[batch.weight == 0] == 0).all()
 
 
-def reference_gradient(case, batch, tensors, scale) -> tuple[float, dict]:
+def reference_loss(case, batch, known) -> float:
+    """Every segment under the tensors and the scale of its slot, which ``known`` gives."""
+    total = 0.0
+    for segment, tokens, weight in flatten(batch):
+        log = case.log_probabilities(tokens, *known[int(batch.adapter[segment])])
+        at = np.flatnonzero(weight)
+        total -= float(weight[at].astype(float) @ log[at - 1, tokens[at]])
+    return total
+
+
+def reference_gradient(case, batch, tensors, scale, slot, frozen) -> tuple[float, dict]:
     """Loss sum and its gradient by central differences."""
 
     def loss(trial) -> float:
-        total = 0.0
-        for _, tokens, weight in flatten(batch):
-            log = case.log_probabilities(tokens, trial, scale)
-            at = np.flatnonzero(weight)
-            total -= float(weight[at].astype(float) @ log[at - 1, tokens[at]])
-        return total
+        return reference_loss(case, batch, {slot: (trial, scale)} | frozen)
 
     trial = {name: array.astype(float) for name, array in tensors.items()}
     gradient = {name: np.zeros(array.shape) for name, array in trial.items()}
@@ -90,18 +95,24 @@ def reference_gradient(case, batch, tensors, scale) -> tuple[float, dict]:
     return loss(trial), gradient
 
 
-def test_loss_gradient_and_updates_are_the_reference(case):
+@pytest.mark.parametrize("shape", ["rows", "forest"])
+def test_loss_gradient_and_updates_are_the_reference(case, shape):
     engine = case.open()
+    other, *frozen = case.attach(engine, 1)
+    known = {other: tuple(frozen), BASE: ({}, 1.0)}
     slot, tensors, scale = case.attach(engine, 2, trainable=True)
     first = {name: np.zeros(array.shape) for name, array in tensors.items()}
     second = {name: np.zeros(array.shape) for name, array in tensors.items()}
     for step, max_norm in ((1, 0.0), (2, 0.05)):
         batch = pack(examples(2, step), slot)
-        total, gradient = reference_gradient(case, batch, tensors, scale)
+        if shape == "forest":  # the slot's segments among others that learn nothing
+            batch = forest([slot, slot, other, slot, BASE, slot])
+        total, gradient = reference_gradient(case, batch, tensors, scale, slot, known)
         seen = engine.accumulate(batch)
         assert seen.total == pytest.approx(total, rel=1e-5)
         assert seen.weight == pytest.approx(float(batch.weight.sum()))
-        mean = {name: array / seen.weight for name, array in gradient.items()}
+        own = [batch.weight[batch.segment(s)].sum() for s in np.flatnonzero(batch.adapter == slot)]
+        mean = {name: array / float(sum(own)) for name, array in gradient.items()}
         norm = np.sqrt(sum((g * g).sum() for g in mean.values()))
         update = engine.update(1e-2, max_norm=max_norm, weight_decay=0.1)
         assert update.applied

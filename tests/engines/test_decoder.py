@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -12,8 +14,10 @@ from lorecraft.data.batches import Example, pack
 from lorecraft.engines import create
 from lorecraft.engines.base import BASE
 from lorecraft.engines.torch import attention, forward, segments
+from lorecraft.engines.torch import engine as torch_engine
 from lorecraft.engines.torch.decoder import Decoder
 from lorecraft.engines.torch.forward import Packed
+from lorecraft.engines.torch.passes import shared, whole
 
 SIZES = {
     "vocab_size": 40,
@@ -119,6 +123,15 @@ def started(engine, spec, seed=1):
     return slot
 
 
+def trees(slot):
+    """A prompt with three answers, one of which has two answers of its own, and a row alone."""
+    batch = pack(examples((19, 5, 7, 5, 3, 4, 9)), slot)
+    weight = np.where(np.arange(len(batch.tokens)) < 19, 0, 1).astype(np.float32)
+    weight[batch.starts[6]] = 0
+    parent = np.array([-1, 0, 0, 0, 2, 2, -1], np.int32)
+    return dataclasses.replace(batch, weight=weight, parent=parent)
+
+
 def learned(engine, batch):
     """The loss, and the gradient, which is then cleared."""
     loss = engine.accumulate(batch)
@@ -136,6 +149,28 @@ def test_loss_and_gradients_are_those_of_autograd(engine, spec, monkeypatch):
     assert loss == pytest.approx(expected_loss, rel=1e-5)
     assert np.abs(gradient - expected).max() < 1e-4 * np.abs(expected).max()
     assert np.abs(expected).min() < np.abs(expected).max()  # there is something to compare
+
+
+@pytest.mark.parametrize("by", [lambda engine: engine._forward, by_autograd])
+def test_a_shared_prompt_learns_like_one_repeated(engine, by, monkeypatch):
+    monkeypatch.setattr(engine, "_forward", by(engine))
+    slot = started(engine, SPECS["all"])
+    batch = trees(slot)
+    scores = engine.score(batch)
+    loss, gradient = learned(engine, batch)
+    monkeypatch.setattr(torch_engine, "shared", whole)
+    expected_loss, expected = learned(engine, batch)
+    assert np.abs(engine.score(batch) - scores).max() < 1e-4
+    assert loss == pytest.approx(expected_loss, rel=1e-5)
+    assert np.abs(gradient - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_a_shared_prompt_is_computed_once(engine):
+    rows = [row.inputs for tree in shared(trees(0)) for row in tree]
+    computed = sum(len(row.tokens) for row in rows)
+    repeated = sum(len(tree[0].inputs.tokens) for tree in whole(trees(0)))
+    assert computed == len(trees(0).tokens) - len([1, 1, 1, 1, 1])  # each leaf's last token
+    assert repeated > 2 * computed
 
 
 def test_rows_too_long_for_plain_products_learn_the_same(engine, monkeypatch):

@@ -163,13 +163,17 @@ class Engine(Protocol):
 
     def accumulate(self, batch: TokenBatch, objective: str = "cross_entropy") -> LossSum:
         """Forward and backward of the weighted loss sum under the trainable slot; adds to the
-        gradients that are there."""
+        gradients that are there. Segments under other slots add to the loss alone.
+
+        Raises ValueError when none is under the trainable slot.
+        """
 
     def update(
         self, learning_rate: float, *, max_norm: float = 1.0, weight_decay: float = 0.0
     ) -> Update:
-        """One AdamW step (betas 0.9 and 0.999, eps 1e-8) on (gradient sum / sum of weights) since
-        the last update, clipped to ``max_norm`` (0 = no clipping); then clears the gradients."""
+        """One AdamW step (betas 0.9 and 0.999, eps 1e-8) on (gradient sum / sum of trained
+        weights) since the last update, clipped to ``max_norm`` (0 = no clipping); then clears the
+        gradients."""
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, int]]:
         """Stream ``(request index, token id)`` as tokens come; requests run batched."""

@@ -241,24 +241,28 @@ class FakeEngine:
         if objective != "cross_entropy":
             raise EngineError(f"objective {objective!r}", expected="cross_entropy")
         slot, head, total = self._slot(self._trainable), self._weights["lm_head"], 0.0
+        learned = 0.0
         for segment, tokens, weight in flatten(batch):
-            if batch.adapter[segment] != self._trainable:
-                raise ValueError(f"segment {segment} is not under the trainable slot")
-            wanted = np.flatnonzero(weight)
-            row = _Pass(self._weights, slot, self._random)
+            wanted, under = np.flatnonzero(weight), int(batch.adapter[segment])
+            learns = under == self._trainable
+            row = _Pass(self._weights, slot, self._random) if learns else self._pass(under)
             hidden = row.forward(tokens)
             log = _log_softmax(hidden[wanted - 1] @ head.T)
             index = np.arange(len(wanted)), tokens[wanted]
             total -= float(weight[wanted] @ log[index])
+            if not learns:
+                continue
+            learned += float(weight.sum(dtype=np.float64))
             dlogits = np.exp(log)
             dlogits[index] -= 1
             dhidden = np.zeros_like(hidden)
             dhidden[wanted - 1] = (dlogits * weight[wanted, None]) @ head
             for name, gradient in row.backward(dhidden).items():
                 self._gradients[name] = self._gradients.get(name, 0.0) + gradient
-        weight_sum = float(batch.weight.sum(dtype=np.float64))
-        self._weight += weight_sum
-        return LossSum(total, weight_sum)
+        if not learned:
+            raise ValueError("no weighted segment is under the trainable slot")
+        self._weight += learned
+        return LossSum(total, float(batch.weight.sum(dtype=np.float64)))
 
     def update(
         self, learning_rate: float, *, max_norm: float = 1.0, weight_decay: float = 0.0

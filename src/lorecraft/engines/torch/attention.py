@@ -20,6 +20,8 @@ from transformers import AttentionInterface
 PACKED = "lorecraft_packed"
 EVEN = 8
 """Lengths in attention are multiples of this, so that few sizes of products are met."""
+STEP = 128
+"""Queries that plain attention takes at a time, where there are more than twice as many."""
 SHORT = 512
 """Up to this length, plain products train faster on a CPU than its fused attention does."""
 
@@ -79,51 +81,65 @@ def plain(
 ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """Causal attention, forward and backward written out; queries that share a key stand together.
 
-    Takes [N, L, H + 2 H_kv, D]; returns [N, L, H, D], and what makes its gradient [N, L, H * D]
+    Queries are taken ``STEP`` at a time, each time with the keys up to their last.
+
+    Takes [N, L, H + 2 H_kv, D]; returns [N, L, H * D], and what makes its gradient, of that shape,
     into [N, L, H + 2 H_kv, D].
     """
     count, length, _, size = block.shape
     heads, groups = split[0], split[1]
     each = heads // groups
 
-    def by_group(x: Tensor, each: int) -> Tensor:
-        """[N, L, G * each, D] -> [N * G, each * L, D]."""
-        x = x.reshape(count, length, groups, each, size).permute(0, 2, 3, 1, 4)
-        return x.reshape(count * groups, each * length, size)
+    def by_group(x: Tensor) -> Tensor:
+        """[N, L, G * n, D] -> [N * G, L * n, D]."""
+        x = x.reshape(count, length, groups, -1, size).transpose(1, 2)
+        return x.reshape(count * groups, -1, size)
 
-    def by_token(x: Tensor, each: int) -> Tensor:
+    def by_token(x: Tensor) -> Tensor:
         """Its inverse."""
-        x = x.view(count, groups, each, length, size).permute(0, 3, 1, 2, 4)
-        return x.reshape(count, length, groups * each, size)
+        x = x.view(count, groups, length, -1, size).transpose(1, 2)
+        return x.reshape(count, length, -1, size)
 
-    q, k, v = (by_group(part, part.shape[2] // groups) for part in block.split([*split], 2))
-    future = torch.full((length, length), -torch.inf, dtype=q.dtype).triu_(1).repeat(each, 1)
-    weights = torch.baddbmm(future, q, k.transpose(1, 2), alpha=how.scaling).softmax(-1)
+    q, k, v = map(by_group, block.split([*split], 2))
+    mixed, weights = torch.empty_like(q), []
+    cuts = range(0, length, STEP if length > 2 * STEP else length)
+    parts = [(slice(c * each, (c + cuts.step) * each), slice(0, c + cuts.step)) for c in cuts]
+    for (queries, keys), first in zip(parts, cuts, strict=True):
+        asked, offered = q[:, queries], k[:, keys].transpose(1, 2)
+        scores = q.new_empty(len(q), asked.shape[1], offered.shape[2])
+        scores.baddbmm_(asked, offered, beta=0, alpha=how.scaling)
+        future = scores.new_full([scores.shape[2] - first] * 2, -torch.inf).triu_(1)
+        scores[:, :, first:] += future.repeat_interleave(each, 0)
+        weights.append(torch.softmax(scores, -1, out=scores))
+        torch.bmm(scores, v[:, keys], out=mixed[:, queries])
 
     def backward(d: Tensor) -> Tensor:
-        d = by_group(d.view(count, length, heads, size), each)
-        d_weights = d @ v.transpose(1, 2)
-        d_scores = torch._softmax_backward_data(d_weights, weights, -1, weights.dtype)
-        d_scores.mul_(how.scaling)
-        d_q, d_k, d_v = d_scores @ k, d_scores.transpose(1, 2) @ q, weights.transpose(1, 2) @ d
-        return torch.cat([by_token(d_q, each), by_token(d_k, 1), by_token(d_v, 1)], 2)
+        d = by_group(d.view(count, length, heads, size))
+        d_q, d_k, d_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
+        for (queries, keys), w in zip(parts, weights, strict=True):
+            d_w = d[:, queries] @ v[:, keys].transpose(1, 2)
+            torch._softmax_backward_data(d_w, w, -1, w.dtype, grad_input=d_w)
+            d_q[:, queries].baddbmm_(d_w, k[:, keys], beta=0, alpha=how.scaling)
+            d_k[:, keys].baddbmm_(d_w.transpose(1, 2), q[:, queries], alpha=how.scaling)
+            d_v[:, keys].baddbmm_(w.transpose(1, 2), d[:, queries])
+        return torch.cat([by_token(x) for x in (d_q, d_k, d_v)], 2)
 
-    return by_token(weights @ v, each), backward
+    return by_token(mixed).flatten(2), backward
 
 
-def causal(q: Tensor, k: Tensor, v: Tensor, *, how: Score) -> Tensor:
-    """q [N, H, L, D], k and v [N, H_kv, L, D] -> [N, L, H, D]."""
-    length = q.shape[2]
-    windowed = how.window is not None and length > how.window
-    plain = q.device.type == "cpu" and length <= SHORT
-    if how.softcap is None and not windowed and not plain:
+def causal(q: Tensor, k: Tensor, v: Tensor, how: Score) -> Tensor:
+    """q [N, H, L, D] sees k and v [N, H_kv, K, D], whose last L are its own; -> [N, L, H, D]."""
+    length, keys = q.shape[2], k.shape[2]
+    windowed = how.window is not None and keys > how.window
+    on_cpu = q.device.type == "cpu" and keys <= SHORT
+    if how.softcap is None and not windowed and not on_cpu and length == keys:
         grouped = q.shape[1] != k.shape[1]
         mixed = F.scaled_dot_product_attention(
             q, k, v, is_causal=True, scale=how.scaling, enable_gqa=grouped
         )
         return mixed.transpose(1, 2)
-    place = torch.arange(length, device=q.device)
-    distance = place[:, None] - place
+    place = torch.arange(keys, device=q.device)
+    distance = place[keys - length :, None] - place
     hidden = distance < 0
     if how.window is not None:
         hidden = hidden | (distance >= how.window)

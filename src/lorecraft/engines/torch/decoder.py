@@ -19,11 +19,11 @@ from transformers import PreTrainedModel
 from transformers.activations import SiLUActivation
 
 from lorecraft.engines.base import BASE
+from lorecraft.engines.torch import head
 from lorecraft.engines.torch.adapters import Adapter, Adapters, Span
 from lorecraft.engines.torch.attention import Layout, Score
-from lorecraft.engines.torch.forward import Packed, Row, rounded
+from lorecraft.engines.torch.forward import Packed, Row, layout_of, rounded
 from lorecraft.engines.torch.linears import Learned, Linears, Stacks, Under
-from lorecraft.engines.torch.loss import CHUNK, cross_entropy
 from lorecraft.engines.torch.segments import Segments
 
 FAMILIES = {"llama", "mistral", "qwen2", "qwen3", "seed_oss"}
@@ -126,9 +126,8 @@ class Block:
             turned, head_norm = self._head_norm.forward(turned)
         heads[:, : self._turned] = places.rotate(turned)
         back = None
-        if learns:
-            assert isinstance(places.layout, Segments)
-            seen, back = places.layout.learn(self._key, heads, self._split, self._how)
+        if isinstance(places.layout, Segments):
+            seen, back = places.layout.mix(self._key, heads, self._split, self._how, learns)
         else:
             q, k, v = (part.transpose(0, 1)[None] for part in heads.split(self._split, 1))
             seen = places.layout.attend(self._key, q, k, v, self._how)[0].flatten(1)
@@ -173,7 +172,7 @@ class Block:
         d = self.o.backward(dx, seen, inner_o, learned)
         if wanted is not None:
             tokens = len(norm1[0])
-            dx, d = (x.new_zeros(tokens, x.shape[1]).index_copy_(0, wanted, x) for x in (dx, d))
+            dx, d = (x.new_zeros(tokens, x.shape[1]).index_add_(0, wanted, x) for x in (dx, d))
         d_heads = back(d)
         turned = places.rotate_back(d_heads[:, : self._turned])
         if self._head_norm is not None:
@@ -229,7 +228,14 @@ class Decoder(Packed):
         return self._norm.forward(x)[0] @ self._head.t()
 
     @torch.no_grad()
-    def learn(self, rows: Sequence[Row], targets: Tensor, weights: Tensor) -> float:
+    def score(self, rows: Sequence[Row], targets: Tensor) -> Tensor:
+        rows = rounded(rows)
+        h, _ = self._forward(*self.flat(rows), layout_of(rows, self.device), learns=False)
+        h, _ = self._norm.forward(h[: len(targets)])
+        return head.score(h, self._head, targets)
+
+    @torch.no_grad()
+    def learn(self, rows: Sequence[Row], targets: Tensor, weights: Tensor) -> Tensor:
         adapter = self._adapters.attached[rows[0].slot]
         if adapter.spec.dropout > 0:
             return super().learn(rows, targets, weights)
@@ -238,18 +244,11 @@ class Decoder(Packed):
         targets, weights = (F.pad(given, (0, idle)) for given in (targets, weights))
         stacks = self._stacks_of(adapter, adapter.working)
         learned = Learned(stacks, self._stacks_of(adapter, adapter.gradient), adapter.spec.scale)
-        layout = Segments([len(row.tokens) for row in rows], self.device)
         tokens, places, wanted, spans = self.flat(rows)
-        wanted = wanted.to(self.device)
+        layout, wanted = layout_of(rows, self.device), wanted.to(self.device)
         x, kept = self._forward(tokens, places, wanted, spans, layout, learns=True)
         h, norm = self._norm.forward(x)
-        total, d = 0.0, torch.empty_like(h)
-        step = max(1, CHUNK // len(self._head))
-        for first in range(0, len(h), step):
-            part = slice(first, first + step)
-            loss, gradient = cross_entropy(h[part] @ self._head.t(), targets[part], weights[part])
-            total += loss
-            torch.mm(gradient, self._head, out=d[part])
+        total, d = head.learn(h, self._head, targets, weights)
         dx = self._norm.backward(d, norm)
         positions, blocks = kept
         lowest = len(self._blocks) - len(blocks)

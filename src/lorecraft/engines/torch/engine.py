@@ -21,15 +21,14 @@ from lorecraft.engines.torch import allocation, loading, sketch
 from lorecraft.engines.torch.adapters import Adapter, Adapters, linears_of
 from lorecraft.engines.torch.forward import choose
 from lorecraft.engines.torch.generation import generate
-from lorecraft.engines.torch.loss import log_probability
 from lorecraft.engines.torch.optimiser import AdamW
-from lorecraft.engines.torch.passes import Scored, passes
+from lorecraft.engines.torch.passes import Scored, Tree, passes, shared, whole
 from lorecraft.errors import EngineError, OutOfMemory
 
 
 class TorchEngine:
-    """See ``Engine``. Parents are flattened; segments are grouped by adapter, so that each
-    adapter is applied to one run of tokens."""
+    """See ``Engine``. What several segments continue is computed once for each adapter; segments
+    are grouped by adapter, so that each adapter is applied to one run of tokens."""
 
     name = "torch"
 
@@ -113,27 +112,31 @@ class TorchEngine:
     def score(self, batch: TokenBatch) -> NDArray[np.float32]:
         check_slots(batch.adapter.tolist(), self._adapters.attached)
         scores = np.zeros(len(batch.tokens), np.float32)
-        for rows in passes(batch, self._vocabulary):
-            with _memory_errors(_described(rows)), torch.no_grad():
-                logits = self._forward.logits([row.inputs for row in rows])
-                log = log_probability(logits, self._tensor([row.targets for row in rows]))
+        for rows in passes(self._trees(batch), self._vocabulary):
+            log = self._score(rows)
             scores[np.concatenate([row.places for row in rows])] = log.cpu().numpy()
         return scores
 
     def accumulate(self, batch: TokenBatch, objective: str = "cross_entropy") -> LossSum:
         if objective != "cross_entropy":
             raise EngineError(f"objective {objective!r}", expected="cross_entropy")
-        optimiser, total = self._training(), 0.0
-        for rows in passes(batch, self._vocabulary):
-            if any(row.inputs.slot != self._trainable for row in rows):
-                raise ValueError("a weighted segment is not under the trainable slot")
+        check_slots(batch.adapter.tolist(), self._adapters.attached)
+        optimiser, losses, learned = self._training(), [], 0.0
+        trees = self._trees(batch)
+        own = [tree for tree in trees if tree[0].inputs.slot == self._trainable]
+        if not own:
+            raise ValueError("no weighted segment is under the trainable slot")
+        for rows in passes(own, self._vocabulary):
             targets = self._tensor([row.targets for row in rows])
             weights = self._tensor([row.weight for row in rows])
             with _memory_errors(_described(rows)):
-                total += self._forward.learn([row.inputs for row in rows], targets, weights)
-        weight = float(batch.weight.sum(dtype=np.float64))
-        optimiser.weight += weight
-        return LossSum(total, weight)
+                losses.append(self._forward.learn([row.inputs for row in rows], targets, weights))
+            learned += sum(float(row.weight.sum(dtype=np.float64)) for row in rows)
+        frozen = [tree for tree in trees if tree[0].inputs.slot != self._trainable]
+        for rows in passes(frozen, self._vocabulary):
+            losses.append(-self._score(rows) @ self._tensor([row.weight for row in rows]))
+        optimiser.weight += learned
+        return LossSum(sum(map(float, losses)), float(batch.weight.sum(dtype=np.float64)))
 
     def update(
         self, learning_rate: float, *, max_norm: float = 1.0, weight_decay: float = 0.0
@@ -200,6 +203,14 @@ class TorchEngine:
         if self._optimiser is None:
             raise ValueError("no adapter is trainable: attach one with trainable=True")
         return self._optimiser
+
+    def _trees(self, batch: TokenBatch) -> list[Tree]:
+        return shared(batch) if self._forward.shares else whole(batch)
+
+    def _score(self, rows: Sequence[Scored]) -> torch.Tensor:
+        targets = self._tensor([row.targets for row in rows])
+        with _memory_errors(_described(rows)):
+            return self._forward.score([row.inputs for row in rows], targets)
 
     def _tensor(self, parts: list[NDArray[np.generic]]) -> torch.Tensor:
         return torch.from_numpy(np.concatenate(parts)).to(self.device)

@@ -18,7 +18,7 @@ from lorecraft.engines.base import BASE
 from lorecraft.engines.torch.adapters import Adapters, Span
 from lorecraft.engines.torch.attention import PACKED, Layout, watched
 from lorecraft.engines.torch.cache import Cache, NextTokens
-from lorecraft.engines.torch.loss import cross_entropy
+from lorecraft.engines.torch.head import cross_entropy, log_probability
 from lorecraft.engines.torch.segments import Segments
 
 TOKENS, WANTED = 32, 16
@@ -27,11 +27,15 @@ TOKENS, WANTED = 32, 16
 
 @dataclass(frozen=True)
 class Row:
-    """Tokens under one adapter slot; logits are wanted after the tokens at ``wanted``."""
+    """Tokens under one adapter slot; logits are wanted after the tokens at ``wanted``, in order.
+
+    ``parent`` is the index of the row whose tokens come before these, -1 if there is none.
+    """
 
     tokens: NDArray[np.int32]
     wanted: NDArray[np.int64]
     slot: int
+    parent: int = -1
 
 
 class Continuation(Protocol):
@@ -48,10 +52,15 @@ class Continuation(Protocol):
 
 
 class Forward(Protocol):
-    def logits(self, rows: Sequence[Row]) -> Tensor:
-        """[sum of wanted, V], row after row. Rows of one slot must be neighbours."""
+    """Rows of one slot must be neighbours, and so must those of one parent."""
 
-    def learn(self, rows: Sequence[Row], targets: Tensor, weights: Tensor) -> float:
+    shares: bool
+    """Whether rows may have a parent."""
+
+    def score(self, rows: Sequence[Row], targets: Tensor) -> Tensor:
+        """log p(target), float32 [sum of wanted], of targets int64 [sum of wanted]."""
+
+    def learn(self, rows: Sequence[Row], targets: Tensor, weights: Tensor) -> Tensor:
         """Weighted sum of -log p(target); adds its gradient to that of the rows' one adapter.
 
         Takes targets int64 and weights float32, [sum of wanted].
@@ -81,7 +90,7 @@ def choose(network: PreTrainedModel, adapters: Adapters, device: str) -> Forward
     before = network.config._attn_implementation
     tolerance = 1e-3 if network.dtype == torch.float32 else 5e-2
 
-    def agrees(forward: Forward) -> bool:
+    def agrees(forward: Packed) -> bool:
         seen = forward.logits(probe).float()
         return float((seen - expected).norm() / expected.norm()) < tolerance
 
@@ -117,6 +126,23 @@ def rounded(rows: Sequence[Row]) -> Sequence[Row]:
     return [*rows, Row(idle, np.arange(more_wanted), last.slot)]
 
 
+def places_of(rows: Sequence[Row]) -> NDArray[np.int64]:
+    """Each token's position, counted from its row's first ancestor."""
+
+    def before(row: Row) -> int:
+        if row.parent < 0:
+            return 0
+        above = rows[row.parent]
+        return len(above.tokens) + before(above)
+
+    starts = [before(row) for row in rows]
+    return np.concatenate([np.arange(len(r.tokens)) + s for r, s in zip(rows, starts, strict=True)])
+
+
+def layout_of(rows: Sequence[Row], device: str) -> Segments:
+    return Segments([len(row.tokens) for row in rows], device, parents=[r.parent for r in rows])
+
+
 def _by_longest(network: PreTrainedModel) -> bool:
     """Whether the rotary embedding of all rows would follow the longest of them."""
     rope = getattr(network.config.get_text_config(), "rope_parameters", None) or {}
@@ -127,7 +153,11 @@ def _by_longest(network: PreTrainedModel) -> bool:
 class _ByAutograd:
     """Learning as PyTorch does it by itself."""
 
-    def learn(self: Any, rows: Sequence[Row], targets: Tensor, weights: Tensor) -> float:
+    def score(self: Any, rows: Sequence[Row], targets: Tensor) -> Tensor:
+        with torch.no_grad():
+            return log_probability(self.logits(rows), targets)
+
+    def learn(self: Any, rows: Sequence[Row], targets: Tensor, weights: Tensor) -> Tensor:
         with torch.enable_grad():
             logits = self.logits(rows)
         loss, gradient = cross_entropy(logits.detach(), targets, weights)
@@ -138,13 +168,16 @@ class _ByAutograd:
 class Packed(_ByAutograd):
     """All rows as one, [1, T]; attention keeps them apart."""
 
+    shares = True
+
     def __init__(self, network: PreTrainedModel, adapters: Adapters, device: str) -> None:
         self._network, self._adapters, self.device = network, adapters, device
         self._selects = "logits_to_keep" in inspect.signature(network.forward).parameters
 
     def logits(self, rows: Sequence[Row]) -> Tensor:
+        """[sum of wanted, V], row after row."""
         given = rounded(rows)
-        layout = Segments([len(row.tokens) for row in given], self.device)
+        layout = layout_of(given, self.device)
         return self._run_rows(given, layout)[: sum(len(row.wanted) for row in rows)]
 
     def begin(self, rows: Sequence[Row], room: int) -> Continuation:
@@ -160,7 +193,7 @@ class Packed(_ByAutograd):
         wanted = np.concatenate([row.wanted + o for row, o in zip(rows, offsets, strict=True)])
         return (
             torch.from_numpy(np.concatenate([row.tokens for row in rows])).long(),
-            torch.cat([torch.arange(length) for length in lengths]),
+            torch.from_numpy(places_of(rows)),
             torch.from_numpy(wanted),
             _spans([row.slot for row in rows], lengths),
         )
@@ -209,10 +242,13 @@ class _PackedContinuation:
 class OneByOne(_ByAutograd):
     """Each row alone, through the model's own attention and cache."""
 
+    shares = False
+
     def __init__(self, network: PreTrainedModel, adapters: Adapters, device: str) -> None:
         self._network, self._adapters, self.device = network, adapters, device
 
     def logits(self, rows: Sequence[Row]) -> Tensor:
+        """[sum of wanted, V], row after row."""
         parts = []
         for row in rows:
             tokens = torch.from_numpy(row.tokens).long()

@@ -1,9 +1,9 @@
-"""A token batch -> forward passes: the weighted rows, like rows together, no pass too large."""
+"""A token batch -> forward passes: trees of rows, like ones together, no pass too large."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,25 +34,148 @@ class Scored:
     places: NDArray[np.int64]
 
 
-def passes(batch: TokenBatch, vocabulary: int) -> Iterator[list[Scored]]:
-    """All weighted rows, sorted by (adapter, length) and cut to what one pass may hold."""
-    rows = sorted(_rows(batch), key=lambda r: (r.inputs.slot, len(r.inputs.tokens)))
-    held: list[Scored] = []
-    tokens = logits = 0
-    for row in rows:
-        more_tokens, more_logits = len(row.inputs.tokens), len(row.targets) * vocabulary
-        if held and (tokens + more_tokens > TOKENS or logits + more_logits > LOGITS):
-            yield held
-            held, tokens, logits = [], 0, 0
-        held.append(row)
-        tokens, logits = tokens + more_tokens, logits + more_logits
-    if held:
-        yield held
+Tree = list[Scored]
+"""Rows under one adapter. The first is the root; the others' ``parent`` is an index in the list."""
 
 
-def _rows(batch: TokenBatch) -> Iterator[Scored]:
+def whole(batch: TokenBatch) -> list[Tree]:
+    """Every weighted segment with its ancestors' tokens before it, for a model that cannot share
+    them."""
+    trees = []
     for segment, tokens, weight in flatten(batch):
         at = np.flatnonzero(weight)
         row = Row(tokens[: at[-1]], at - 1, int(batch.adapter[segment]))
         offset = int(batch.starts[segment + 1]) - len(tokens)
-        yield Scored(row, tokens[at].astype(np.int64), weight[at], offset + at)
+        trees.append([Scored(row, tokens[at].astype(np.int64), weight[at], offset + at)])
+    return trees
+
+
+def shared(batch: TokenBatch) -> list[Tree]:
+    """Every segment that has descendants under an adapter once for all of them. What has one
+    continuation only is one row with it."""
+    forest = _Forest(batch)
+    for segment in np.flatnonzero(np.add.reduceat(batch.weight, batch.starts[:-1]) != 0):
+        forest.add(int(segment))
+    return forest.trees()
+
+
+def passes(trees: Sequence[Tree], vocabulary: int) -> Iterator[list[Scored]]:
+    """The rows of all trees, cut to what one pass may hold: by adapter, roots first and by length,
+    siblings as neighbours. A ``parent`` is an index in its pass."""
+    held: list[Tree] = []
+    tokens = logits = 0
+    for tree in sorted(trees, key=lambda tree: (tree[0].inputs.slot, len(tree[0].inputs.tokens))):
+        more_tokens = sum(len(row.inputs.tokens) for row in tree)
+        more_logits = sum(len(row.targets) for row in tree) * vocabulary
+        if held and (tokens + more_tokens > TOKENS or logits + more_logits > LOGITS):
+            yield _in_order(held)
+            held, tokens, logits = [], 0, 0
+        held.append(tree)
+        tokens, logits = tokens + more_tokens, logits + more_logits
+    if held:
+        yield _in_order(held)
+
+
+def _in_order(trees: Sequence[Tree]) -> list[Scored]:
+    if all(len(tree) == 1 for tree in trees):
+        return [tree[0] for tree in trees]
+    rows: list[Scored] = []
+    parents: list[int] = []
+    for tree in trees:
+        parents += [row.inputs.parent + len(rows) * (row.inputs.parent >= 0) for row in tree]
+        rows += tree
+
+    def place(index: int) -> tuple[int, int, int]:
+        row = rows[index].inputs
+        return row.slot, parents[index], len(row.tokens) if row.parent < 0 else index
+
+    order = sorted(range(len(rows)), key=place)
+    new = {old: index for index, old in enumerate(order)} | {-1: -1}
+    return [
+        replace(rows[old], inputs=replace(rows[old].inputs, parent=new[parents[old]]))
+        for old in order
+    ]
+
+
+@dataclass
+class _Node:
+    """A segment under an adapter; ``parent`` is a node's index."""
+
+    segment: int
+    slot: int
+    parent: int
+    children: int = 0
+    at: list[NDArray[np.int64]] = field(default_factory=list)
+    places: list[NDArray[np.int64]] = field(default_factory=list)
+
+
+class _Forest:
+    def __init__(self, batch: TokenBatch) -> None:
+        self._batch = batch
+        self._nodes: list[_Node] = []
+        self._known: dict[tuple[int, int], int] = {}
+
+    def add(self, segment: int) -> None:
+        """What its tokens are predicted from: they themselves, the first one its ancestors."""
+        own = self._batch.segment(segment)
+        node = self._nodes[self._node(segment, int(self._batch.adapter[segment]))]
+        at = np.flatnonzero(self._batch.weight[own])
+        if at[0] == 0:
+            above = self._nodes[node.parent]
+            length = int(np.diff(self._batch.starts)[above.segment])
+            above.at.append(np.array([length - 1]))
+            above.places.append(own.start + at[:1])
+            at = at[1:]
+        node.at.append(at - 1)
+        node.places.append(own.start + at)
+
+    def _node(self, segment: int, slot: int) -> int:
+        """The node of a segment, or of its nearest ancestor that is not empty; -1 if none is."""
+        batch = self._batch
+        while segment >= 0 and batch.starts[segment] == batch.starts[segment + 1]:
+            segment = int(batch.parent[segment])
+        if segment < 0:
+            return -1
+        if (segment, slot) not in self._known:
+            parent = self._node(int(batch.parent[segment]), slot)
+            if parent >= 0:
+                self._nodes[parent].children += 1
+            self._known[segment, slot] = len(self._nodes)
+            self._nodes.append(_Node(segment, slot, parent))
+        return self._known[segment, slot]
+
+    def trees(self) -> list[Tree]:
+        chains: list[list[_Node]] = []
+        chain_of: list[int] = []
+        for node in self._nodes:  # a parent stands before its children
+            if node.parent >= 0 and self._nodes[node.parent].children == 1:
+                chain_of.append(chain_of[node.parent])
+                chains[chain_of[-1]].append(node)
+            else:
+                chain_of.append(len(chains))
+                chains.append([node])
+        trees: list[Tree] = []
+        at: dict[int, tuple[int, int]] = {}  # tree, and row in it, of a chain
+        for index, chain in enumerate(chains):
+            parent = chain_of[chain[0].parent] if chain[0].parent >= 0 else -1
+            if parent < 0:
+                trees.append([])
+            tree, row = at[parent] if parent >= 0 else (len(trees) - 1, -1)
+            at[index] = tree, len(trees[tree])
+            trees[tree].append(self._row(chain, row))
+        return trees
+
+    def _row(self, chain: Sequence[_Node], parent: int) -> Scored:
+        batch, offset, wanted, places = self._batch, 0, [], []
+        for node in chain:
+            wanted += [offset + at for at in node.at]
+            places += node.places
+            offset += int(batch.starts[node.segment + 1] - batch.starts[node.segment])
+        tokens = np.concatenate([batch.tokens[batch.segment(node.segment)] for node in chain])
+        at = np.concatenate([*wanted, np.zeros(0, np.int64)])
+        order = np.argsort(at, kind="stable")
+        at, place = at[order], np.concatenate([*places, np.zeros(0, np.int64)])[order]
+        if not chain[-1].children:
+            tokens = tokens[: at[-1] + 1]
+        row = Row(tokens, at, chain[0].slot, parent)
+        return Scored(row, batch.tokens[place].astype(np.int64), batch.weight[place], place)

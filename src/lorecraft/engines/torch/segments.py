@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, groupby
 from typing import Any
 
 import torch
@@ -33,12 +34,32 @@ class _Bucket:
     slots: Tensor | None
 
 
-class Segments:
-    """Segments that see only themselves, causally; fills ``cache`` when there is one."""
+@dataclass(frozen=True)
+class _Branch:
+    """Neighbouring segments that continue the same one; ``before`` is where their ancestors'
+    tokens stand, in order, and ``own`` the block that they make."""
 
-    def __init__(self, lengths: Sequence[int], device: str, cache: Cache | None = None) -> None:
+    own: _Bucket
+    before: list[slice]
+
+
+class Segments:
+    """Segments that see themselves causally, and those that they continue; fills ``cache`` when
+    there is one.
+
+    Args:
+        parents: the index of the segment that each continues, or -1; siblings are neighbours.
+    """
+
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        device: str,
+        cache: Cache | None = None,
+        parents: Sequence[int] = (),
+    ) -> None:
         self._cache = cache
-        self._buckets = _buckets(lengths, device)
+        self._parts = _parts(lengths, parents or [-1] * len(lengths), device)
         if cache is not None:
             rows = torch.arange(len(lengths))
             self._rows = torch.repeat_interleave(rows, torch.tensor(lengths)).to(device)
@@ -49,49 +70,75 @@ class Segments:
         if self._cache is not None:
             self._cache.write(module, k, v, self._rows, self._places)
         mixed = []
-        for bucket in self._buckets:
-            part = slice(bucket.first, bucket.last)
-            block = causal(*(_pad(x[part], bucket) for x in (q, k, v)), how=how)
-            mixed.append(_unpad(block, bucket))
+        for part in self._parts:
+            bucket = part.own if isinstance(part, _Branch) else part
+            own = slice(bucket.first, bucket.last)
+            queries, keys, values = (_pad(x[own], bucket) for x in (q, k, v))
+            if isinstance(part, _Branch):
+                keys, values = _after(k, part.before, keys), _after(v, part.before, values)
+            mixed.append(_unpad(causal(queries, keys, values, how), bucket))
         return (mixed[0] if len(mixed) == 1 else torch.cat(mixed)).unsqueeze(0)
 
-    def learn(
-        self, module: nn.Module, heads: Tensor, split: Sequence[int], how: Score
+    def mix(
+        self, module: nn.Module, heads: Tensor, split: Sequence[int], how: Score, learns: bool
     ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """``attend``, for heads [T, H + 2 H_kv, D]: queries, keys and values, so many of each.
 
-        Returns [T, H * D], and what makes its gradient into that of the heads.
+        Returns [T, H * D], and what makes its gradient into that of the heads, if it learns.
         """
-        if any(not is_plain(bucket.length, heads, how) for bucket in self._buckets):
-            return self._learn_by_autograd(module, heads, split, how)
+        if not all(_is_plain(part, heads, how) for part in self._parts):
+            return self._by_autograd(module, heads, split, how, learns)
+        if self._cache is not None:
+            _, k, v = heads.split([*split], 1)
+            self._cache.write(module, k, v, self._rows, self._places)
         mixed, backs = [], []
-        for bucket in self._buckets:
+        for bucket in self._parts:
+            assert isinstance(bucket, _Bucket)
             block, back = plain(_pad_flat(heads[bucket.first : bucket.last], bucket), split, how)
             mixed.append(_unpad_flat(block, bucket))
-            backs.append(back)
+            backs.append((bucket, back))
 
         def backward(d: Tensor) -> Tensor:
             parts = []
-            for bucket, back in zip(self._buckets, backs, strict=True):
+            for bucket, back in backs:
                 block = back(_pad_flat(d[bucket.first : bucket.last], bucket))
                 parts.append(_unpad_flat(block, bucket))
             return torch.cat(parts).view(heads.shape)
 
         return torch.cat(mixed), backward
 
-    def _learn_by_autograd(
-        self, module: nn.Module, heads: Tensor, split: Sequence[int], how: Score
+    def _by_autograd(
+        self, module: nn.Module, heads: Tensor, split: Sequence[int], how: Score, learns: bool
     ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        with torch.enable_grad():
-            heads = heads.detach().requires_grad_()
-            q, k, v = (part.transpose(0, 1)[None] for part in heads.split(list(split), 1))
+        with torch.set_grad_enabled(learns):
+            heads = heads.detach().requires_grad_(learns)
+            q, k, v = (part.transpose(0, 1)[None] for part in heads.split([*split], 1))
             mixed = self.attend(module, q, k, v, how)[0].flatten(1)
         return mixed.detach(), lambda d: torch.autograd.grad(mixed, heads, d)[0]
 
 
-def _buckets(lengths: Sequence[int], device: str) -> list[_Bucket]:
+def _parts(lengths: Sequence[int], parents: Sequence[int], device: str) -> list[_Bucket | _Branch]:
+    """The segments in order: those that continue nothing in buckets, the others with their
+    siblings."""
+    ends = list(accumulate(lengths, initial=0))
+    parts: list[_Bucket | _Branch] = []
+    for parent, group in groupby(range(len(lengths)), key=lambda index: parents[index]):
+        family = list(group)
+        sizes = [lengths[index] for index in family]
+        if parent < 0:
+            parts += _buckets(sizes, ends[family[0]], device)
+            continue
+        before: list[slice] = []
+        while parent >= 0:
+            before.insert(0, slice(ends[parent], ends[parent + 1]))
+            parent = parents[parent]
+        parts.append(_Branch(_bucket(sizes, ends[family[0]], device), before))
+    return parts
+
+
+def _buckets(lengths: Sequence[int], first: int, device: str) -> list[_Bucket]:
     """Cut the segments, in order, into runs that waste little when padded to their longest."""
-    buckets, first, start = [], 0, 0
+    buckets, start = [], 0
     while start < len(lengths):
         stop, longest, total = start + 1, lengths[start], lengths[start]
         while stop < len(lengths):
@@ -100,13 +147,18 @@ def _buckets(lengths: Sequence[int], device: str) -> list[_Bucket]:
             if padded > WASTE * more and wider * padded > SMALL:
                 break
             stop, longest, total = stop + 1, wider, more
-        slots, longest = None, longest + -longest % EVEN
-        if longest * (stop - start) != total:
-            each = [n * longest + torch.arange(lengths[start + n]) for n in range(stop - start)]
-            slots = torch.cat(each).to(device)
-        buckets.append(_Bucket(first, first + total, stop - start, longest, slots))
+        buckets.append(_bucket(lengths[start:stop], first, device))
         start, first = stop, first + total
     return buckets
+
+
+def _bucket(lengths: Sequence[int], first: int, device: str) -> _Bucket:
+    count, total, longest = len(lengths), sum(lengths), max(lengths)
+    slots, longest = None, longest + -longest % EVEN
+    if longest * count != total:
+        each = [n * longest + torch.arange(length) for n, length in enumerate(lengths)]
+        slots = torch.cat(each).to(device)
+    return _Bucket(first, first + total, count, longest, slots)
 
 
 class _Scatter(torch.autograd.Function):
@@ -161,3 +213,13 @@ def _unpad_flat(x: Tensor, bucket: _Bucket) -> Tensor:
     """[count, length, ...] -> [tokens, rest]."""
     x = x.reshape(bucket.count * bucket.length, -1)
     return x if bucket.slots is None else x.index_select(0, bucket.slots)
+
+
+def _after(x: Tensor, before: Sequence[slice], block: Tensor) -> Tensor:
+    """The tokens of x [T, H, D] that come before each of the block's [count, H, length, D]."""
+    shared = torch.cat([x[part] for part in before]).transpose(0, 1)
+    return torch.cat([shared.expand(len(block), -1, -1, -1), block], 2)
+
+
+def _is_plain(part: _Bucket | _Branch, heads: Tensor, how: Score) -> bool:
+    return isinstance(part, _Bucket) and is_plain(part.length, heads, how)

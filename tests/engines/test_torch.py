@@ -245,9 +245,12 @@ def test_too_little_memory_for_one_example_says_which_settings_help(llama_folder
         raise MemoryError
 
     monkeypatch.setattr(engine._forward, "score", fails)
-    with pytest.raises(OutOfMemory, match="for one example of 4 tokens") as found:
+    with pytest.raises(OutOfMemory, match="for one example of 5 tokens") as found:
         engine.score(
-            pack([Example(np.arange(5, dtype=np.int32), np.ones(5, np.float32), "r")], BASE)
+            pack(
+                [Example(np.arange(6, dtype=np.int32), np.array([0, *[1] * 5], np.float32), "r")],
+                BASE,
+            )
         )
     named = re.findall(r"([a-z]+)\.(\w+)(?:: (\w+))?", found.value.fix)
     assert len(named) == 5

@@ -77,43 +77,44 @@ AttentionInterface.register(PACKED, packed_attention)
 
 
 def plain(
-    block: Tensor, split: Sequence[int], how: Score
-) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """Causal attention, forward and backward written out; queries that share a key stand together.
+    q: Tensor, k: Tensor, v: Tensor, how: Score, learns: bool
+) -> tuple[Tensor, Callable[[Tensor], Sequence[Tensor]]]:
+    """``causal``, forward and backward written out; queries that share a key stand together.
 
     Queries are taken ``STEP`` at a time, each time with the keys up to their last.
 
-    Takes [N, L, H + 2 H_kv, D]; returns [N, L, H * D], and what makes its gradient, of that shape,
-    into [N, L, H + 2 H_kv, D].
+    Takes q [N, L, H, D], k and v [N, K, H_kv, D], whose last L are the queries' own; returns
+    [N, L, H * D], and what makes its gradient into those of q, k and v.
     """
-    count, length, _, size = block.shape
-    heads, groups = split[0], split[1]
+    count, length, heads, size = q.shape
+    groups, before = k.shape[2], k.shape[1] - length
     each = heads // groups
 
     def by_group(x: Tensor) -> Tensor:
         """[N, L, G * n, D] -> [N * G, L * n, D]."""
-        x = x.reshape(count, length, groups, -1, size).transpose(1, 2)
+        x = x.reshape(count, x.shape[1], groups, -1, size).transpose(1, 2)
         return x.reshape(count * groups, -1, size)
 
-    def by_token(x: Tensor) -> Tensor:
+    def by_token(x: Tensor, each: int) -> Tensor:
         """Its inverse."""
-        x = x.view(count, groups, length, -1, size).transpose(1, 2)
-        return x.reshape(count, length, -1, size)
+        x = x.view(count, groups, -1, each, size).transpose(1, 2)
+        return x.reshape(count, -1, groups * each, size)
 
-    q, k, v = map(by_group, block.split([*split], 2))
+    q, k, v = by_group(q), by_group(k), by_group(v)
     mixed, weights = torch.empty_like(q), []
     cuts = range(0, length, STEP if length > 2 * STEP else length)
-    parts = [(slice(c * each, (c + cuts.step) * each), slice(0, c + cuts.step)) for c in cuts]
+    parts = [(slice(c * each, (c + cuts.step) * each), slice(before + c + cuts.step)) for c in cuts]
     for (queries, keys), first in zip(parts, cuts, strict=True):
         asked, offered = q[:, queries], k[:, keys].transpose(1, 2)
         scores = q.new_empty(len(q), asked.shape[1], offered.shape[2])
         scores.baddbmm_(asked, offered, beta=0, alpha=how.scaling)
-        future = scores.new_full([scores.shape[2] - first] * 2, -torch.inf).triu_(1)
-        scores[:, :, first:] += future.repeat_interleave(each, 0)
-        weights.append(torch.softmax(scores, -1, out=scores))
+        own = scores[:, :, before + first :]
+        own += own.new_full([own.shape[2]] * 2, -torch.inf).triu_(1).repeat_interleave(each, 0)
+        torch.softmax(scores, -1, out=scores)
+        weights += [scores] if learns else []
         torch.bmm(scores, v[:, keys], out=mixed[:, queries])
 
-    def backward(d: Tensor) -> Tensor:
+    def backward(d: Tensor) -> Sequence[Tensor]:
         d = by_group(d.view(count, length, heads, size))
         d_q, d_k, d_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
         for (queries, keys), w in zip(parts, weights, strict=True):
@@ -122,9 +123,9 @@ def plain(
             d_q[:, queries].baddbmm_(d_w, k[:, keys], beta=0, alpha=how.scaling)
             d_k[:, keys].baddbmm_(d_w.transpose(1, 2), q[:, queries], alpha=how.scaling)
             d_v[:, keys].baddbmm_(w.transpose(1, 2), d[:, queries])
-        return torch.cat([by_token(x) for x in (d_q, d_k, d_v)], 2)
+        return by_token(d_q, each), by_token(d_k, 1), by_token(d_v, 1)
 
-    return by_token(mixed).flatten(2), backward
+    return by_token(mixed, each).flatten(2), backward
 
 
 def causal(q: Tensor, k: Tensor, v: Tensor, how: Score) -> Tensor:
@@ -132,10 +133,13 @@ def causal(q: Tensor, k: Tensor, v: Tensor, how: Score) -> Tensor:
     length, keys = q.shape[2], k.shape[2]
     windowed = how.window is not None and keys > how.window
     on_cpu = q.device.type == "cpu" and keys <= SHORT
-    if how.softcap is None and not windowed and not on_cpu and length == keys:
+    if how.softcap is None and not windowed and not on_cpu:
+        seen = None
+        if length != keys:
+            seen = torch.ones(length, keys, dtype=torch.bool, device=q.device).tril_(keys - length)
         grouped = q.shape[1] != k.shape[1]
         mixed = F.scaled_dot_product_attention(
-            q, k, v, is_causal=True, scale=how.scaling, enable_gqa=grouped
+            q, k, v, seen, is_causal=seen is None, scale=how.scaling, enable_gqa=grouped
         )
         return mixed.transpose(1, 2)
     place = torch.arange(keys, device=q.device)
@@ -156,6 +160,6 @@ def weights_of(scores: Tensor, hidden: Tensor, how: Score) -> Tensor:
     return scores.masked_fill(hidden, -torch.inf).softmax(-1)
 
 
-def is_plain(length: int, x: Tensor, how: Score) -> bool:
-    windowed = how.window is not None and length > how.window
-    return x.device.type == "cpu" and length <= SHORT and how.softcap is None and not windowed
+def is_plain(keys: int, x: Tensor, how: Score) -> bool:
+    windowed = how.window is not None and keys > how.window
+    return x.device.type == "cpu" and keys <= SHORT and how.softcap is None and not windowed

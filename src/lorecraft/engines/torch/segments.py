@@ -1,4 +1,4 @@
-"""Packed segments that see only themselves, in buckets of like length."""
+"""Packed segments that see themselves and what they continue, in buckets of like length."""
 
 from __future__ import annotations
 
@@ -19,36 +19,13 @@ SMALL = 2**17
 """unless all its scores together are as few as these: then one more operation costs more."""
 
 
-@dataclass(frozen=True)
-class _Bucket:
-    """Neighbouring segments of like length, attended to as [count, length].
-
-    ``slots`` [tokens] says where each token stands in the padded block; None when all segments
-    are equally long. Padding stands on the right, so causality alone hides it.
-    """
-
-    first: int
-    last: int
-    count: int
-    length: int
-    slots: Tensor | None
-
-
-@dataclass(frozen=True)
-class _Branch:
-    """Neighbouring segments that continue the same one; ``before`` is where their ancestors'
-    tokens stand, in order, and ``own`` the block that they make."""
-
-    own: _Bucket
-    before: list[slice]
-
-
 class Segments:
     """Segments that see themselves causally, and those that they continue; fills ``cache`` when
     there is one.
 
     Args:
-        parents: the index of the segment that each continues, or -1; siblings are neighbours.
+        parents: the index of the segment that each continues, or -1. A parent stands before its
+            children, and siblings are neighbours.
     """
 
     def __init__(
@@ -59,7 +36,7 @@ class Segments:
         parents: Sequence[int] = (),
     ) -> None:
         self._cache = cache
-        self._parts = _parts(lengths, parents or [-1] * len(lengths), device)
+        self._buckets = _buckets(lengths, parents or [-1] * len(lengths), device)
         if cache is not None:
             rows = torch.arange(len(lengths))
             self._rows = torch.repeat_interleave(rows, torch.tensor(lengths)).to(device)
@@ -70,14 +47,10 @@ class Segments:
         if self._cache is not None:
             self._cache.write(module, k, v, self._rows, self._places)
         mixed = []
-        for part in self._parts:
-            bucket = part.own if isinstance(part, _Branch) else part
-            own = slice(bucket.first, bucket.last)
-            queries, keys, values = (_pad(x[own], bucket) for x in (q, k, v))
-            if isinstance(part, _Branch):
-                keys, values = _after(k, part.before, keys), _after(v, part.before, values)
-            mixed.append(_unpad(causal(queries, keys, values, how), bucket))
-        return (mixed[0] if len(mixed) == 1 else torch.cat(mixed)).unsqueeze(0)
+        for bucket in self._buckets:
+            blocks = [x.transpose(1, 2) for x in bucket.blocks(q, k, v)]
+            mixed.append(bucket.unpad(causal(blocks[0], blocks[1], blocks[2], how)))
+        return torch.cat(mixed).unsqueeze(0)
 
     def mix(
         self, module: nn.Module, heads: Tensor, split: Sequence[int], how: Score, learns: bool
@@ -86,59 +59,109 @@ class Segments:
 
         Returns [T, H * D], and what makes its gradient into that of the heads, if it learns.
         """
-        if not all(_is_plain(part, heads, how) for part in self._parts):
-            return self._by_autograd(module, heads, split, how, learns)
+        q, k, v = heads.split([*split], 1)
         if self._cache is not None:
-            _, k, v = heads.split([*split], 1)
             self._cache.write(module, k, v, self._rows, self._places)
         mixed, backs = [], []
-        for bucket in self._parts:
-            assert isinstance(bucket, _Bucket)
-            block, back = plain(_pad_flat(heads[bucket.first : bucket.last], bucket), split, how)
-            mixed.append(_unpad_flat(block, bucket))
-            backs.append((bucket, back))
+        for bucket in self._buckets:
+            blocks = bucket.blocks(q, k, v)
+            written_out = is_plain(blocks[1].shape[1], q, how)
+            block, back = (plain if written_out else _by_autograd)(*blocks, how, learns)
+            mixed.append(bucket.unpad(block))
+            backs.append(back)
+        shape = heads.shape
 
         def backward(d: Tensor) -> Tensor:
-            parts = []
-            for bucket, back in backs:
-                block = back(_pad_flat(d[bucket.first : bucket.last], bucket))
-                parts.append(_unpad_flat(block, bucket))
-            return torch.cat(parts).view(heads.shape)
+            d_heads = d.new_empty(shape)
+            views = d_heads.split([*split], 1)
+            for bucket, back in zip(self._buckets, backs, strict=True):
+                bucket.take_back(views, back(bucket.pad(d[bucket.own])))
+            return d_heads
 
         return torch.cat(mixed), backward
 
-    def _by_autograd(
-        self, module: nn.Module, heads: Tensor, split: Sequence[int], how: Score, learns: bool
-    ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        with torch.set_grad_enabled(learns):
-            heads = heads.detach().requires_grad_(learns)
-            q, k, v = (part.transpose(0, 1)[None] for part in heads.split([*split], 1))
-            mixed = self.attend(module, q, k, v, how)[0].flatten(1)
-        return mixed.detach(), lambda d: torch.autograd.grad(mixed, heads, d)[0]
+
+@dataclass(frozen=True)
+class _Bucket:
+    """Neighbouring segments, attended to as a block [count, length]; all continue the same ones.
+
+    ``slots`` [tokens] says where each token stands in the padded block; None when all segments
+    are equally long. Padding stands on the right, so causality alone hides it. ``before`` is where
+    the tokens stand that come before all of them, in order.
+    """
+
+    own: slice
+    count: int
+    length: int
+    slots: Tensor | None
+    before: list[slice]
+
+    def blocks(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[T, H, D] each -> queries [count, length, H, D], and all keys and values they see."""
+        return self.pad(q[self.own]), self._seen(k), self._seen(v)
+
+    def _seen(self, x: Tensor) -> Tensor:
+        block = self.pad(x[self.own])
+        if not self.before:
+            return block
+        shared = torch.cat([x[part] for part in self.before])
+        return torch.cat([shared.expand(self.count, *shared.shape), block], 1)
+
+    def take_back(self, views: Sequence[Tensor], blocks: Sequence[Tensor]) -> None:
+        """Set the gradients of queries, keys and values from those of the blocks, and add to those
+        of what came before, which are set already."""
+        for view, block in zip(views, blocks, strict=True):
+            view[self.own] = self.unpad(block[:, -self.length :])
+        for view, block in zip(views[1:], blocks[1:], strict=True):
+            first = 0
+            for part in self.before:
+                last = first + part.stop - part.start
+                view[part] += block[:, first:last].sum(0)
+                first = last
+
+    def pad(self, x: Tensor) -> Tensor:
+        """[tokens, ...] -> [count, length, ...]."""
+        if self.slots is not None:
+            x = _Scatter.apply(x, self.slots, self.count * self.length)
+        return x.reshape(self.count, self.length, *x.shape[1:])
+
+    def unpad(self, x: Tensor) -> Tensor:
+        """[count, length, ...] -> [tokens, ...]."""
+        x = x.reshape(self.count * self.length, *x.shape[2:])
+        return x if self.slots is None else _Gather.apply(x, self.slots)
 
 
-def _parts(lengths: Sequence[int], parents: Sequence[int], device: str) -> list[_Bucket | _Branch]:
-    """The segments in order: those that continue nothing in buckets, the others with their
-    siblings."""
+def _by_autograd(
+    q: Tensor, k: Tensor, v: Tensor, how: Score, learns: bool
+) -> tuple[Tensor, Callable[[Tensor], Sequence[Tensor]]]:
+    """``plain``, for what that is not made for."""
+    with torch.set_grad_enabled(learns):
+        given = [x.detach().requires_grad_(learns) for x in (q, k, v)]
+        q, k, v = (x.transpose(1, 2) for x in given)
+        mixed = causal(q, k, v, how).flatten(2)
+    return mixed.detach(), lambda d: torch.autograd.grad(mixed, given, d)
+
+
+def _buckets(lengths: Sequence[int], parents: Sequence[int], device: str) -> list[_Bucket]:
+    """The segments in order: siblings together, those that continue nothing by their lengths."""
     ends = list(accumulate(lengths, initial=0))
-    parts: list[_Bucket | _Branch] = []
+    buckets = []
     for parent, group in groupby(range(len(lengths)), key=lambda index: parents[index]):
-        family = list(group)
-        sizes = [lengths[index] for index in family]
-        if parent < 0:
-            parts += _buckets(sizes, ends[family[0]], device)
-            continue
+        family, above = list(group), parent
         before: list[slice] = []
-        while parent >= 0:
-            before.insert(0, slice(ends[parent], ends[parent + 1]))
-            parent = parents[parent]
-        parts.append(_Branch(_bucket(sizes, ends[family[0]], device), before))
-    return parts
+        while above >= 0:
+            before.insert(0, slice(ends[above], ends[above + 1]))
+            above = parents[above]
+        sizes, first = [lengths[index] for index in family], ends[family[0]]
+        for some in [sizes] if before else _alike(sizes):
+            buckets.append(_bucket(some, first, device, before))
+            first += sum(some)
+    return buckets
 
 
-def _buckets(lengths: Sequence[int], first: int, device: str) -> list[_Bucket]:
-    """Cut the segments, in order, into runs that waste little when padded to their longest."""
-    buckets, start = [], 0
+def _alike(lengths: Sequence[int]) -> list[Sequence[int]]:
+    """Cut into runs that waste little when padded to their longest."""
+    runs, start = [], 0
     while start < len(lengths):
         stop, longest, total = start + 1, lengths[start], lengths[start]
         while stop < len(lengths):
@@ -147,18 +170,18 @@ def _buckets(lengths: Sequence[int], first: int, device: str) -> list[_Bucket]:
             if padded > WASTE * more and wider * padded > SMALL:
                 break
             stop, longest, total = stop + 1, wider, more
-        buckets.append(_bucket(lengths[start:stop], first, device))
-        start, first = stop, first + total
-    return buckets
+        runs.append(lengths[start:stop])
+        start = stop
+    return runs
 
 
-def _bucket(lengths: Sequence[int], first: int, device: str) -> _Bucket:
+def _bucket(lengths: Sequence[int], first: int, device: str, before: list[slice]) -> _Bucket:
     count, total, longest = len(lengths), sum(lengths), max(lengths)
     slots, longest = None, longest + -longest % EVEN
     if longest * count != total:
         each = [n * longest + torch.arange(length) for n, length in enumerate(lengths)]
         slots = torch.cat(each).to(device)
-    return _Bucket(first, first + total, count, longest, slots)
+    return _Bucket(slice(first, first + total), count, longest, slots, before)
 
 
 class _Scatter(torch.autograd.Function):
@@ -186,40 +209,3 @@ class _Gather(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         room = gradient.new_zeros(ctx.room, *gradient.shape[1:])
         return room.index_copy_(0, ctx.slots, gradient), None
-
-
-def _pad(x: Tensor, bucket: _Bucket) -> Tensor:
-    """[tokens, H, D] -> [count, H, length, D]."""
-    if bucket.slots is not None:
-        x = _Scatter.apply(x, bucket.slots, bucket.count * bucket.length)
-    return x.reshape(bucket.count, bucket.length, *x.shape[1:]).transpose(1, 2)
-
-
-def _unpad(x: Tensor, bucket: _Bucket) -> Tensor:
-    """[count, length, H, D] -> [tokens, H, D]."""
-    x = x.reshape(bucket.count * bucket.length, *x.shape[2:])
-    return x if bucket.slots is None else _Gather.apply(x, bucket.slots)
-
-
-def _pad_flat(x: Tensor, bucket: _Bucket) -> Tensor:
-    """[tokens, ...] -> [count, length, ...], without a gradient."""
-    if bucket.slots is not None:
-        room = x.new_zeros(bucket.count * bucket.length, *x.shape[1:])
-        x = room.index_copy_(0, bucket.slots, x)
-    return x.reshape(bucket.count, bucket.length, *x.shape[1:])
-
-
-def _unpad_flat(x: Tensor, bucket: _Bucket) -> Tensor:
-    """[count, length, ...] -> [tokens, rest]."""
-    x = x.reshape(bucket.count * bucket.length, -1)
-    return x if bucket.slots is None else x.index_select(0, bucket.slots)
-
-
-def _after(x: Tensor, before: Sequence[slice], block: Tensor) -> Tensor:
-    """The tokens of x [T, H, D] that come before each of the block's [count, H, length, D]."""
-    shared = torch.cat([x[part] for part in before]).transpose(0, 1)
-    return torch.cat([shared.expand(len(block), -1, -1, -1), block], 2)
-
-
-def _is_plain(part: _Bucket | _Branch, heads: Tensor, how: Score) -> bool:
-    return isinstance(part, _Bucket) and is_plain(part.length, heads, how)

@@ -13,7 +13,7 @@ from lorecraft.adapters.spec import AdapterSpec
 from lorecraft.data.batches import Example, pack
 from lorecraft.engines import create
 from lorecraft.engines.base import BASE
-from lorecraft.engines.torch import attention, forward, segments
+from lorecraft.engines.torch import attention, forward, kept, segments
 from lorecraft.engines.torch import engine as torch_engine
 from lorecraft.engines.torch.decoder import Decoder
 from lorecraft.engines.torch.forward import Packed
@@ -171,6 +171,71 @@ def test_a_shared_prompt_is_computed_once(engine):
     repeated = sum(len(tree[0].inputs.tokens) for tree in whole(trees(0)))
     assert computed == len(trees(0).tokens) - len([1, 1, 1, 1, 1])  # each leaf's last token
     assert repeated > 2 * computed
+
+
+@pytest.mark.parametrize("by", [lambda engine: engine._forward, by_autograd])
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_what_is_computed_again_is_the_same(engine, by, dropout, monkeypatch):
+    monkeypatch.setattr(engine, "_forward", by(engine))
+    slot = started(engine, dataclasses.replace(SPECS["all"], dropout=dropout))
+    before = engine._adapters.random.get_state()
+    loss, gradient = learned(engine, trees(slot))
+    engine._adapters.random.set_state(before)
+    monkeypatch.setattr(engine._forward, "recomputes", True)
+    assert learned(engine, trees(slot))[0] == loss
+    engine._adapters.random.set_state(before)
+    assert np.array_equal(learned(engine, trees(slot))[1], gradient)
+
+
+def test_computing_again_takes_less_memory(engine, monkeypatch):
+    batch = pack(examples((30,) * 60), started(engine, SPECS["all"]))
+    taken = []
+    for by in (engine._forward, by_autograd(engine)):
+        for recomputes in (False, True):
+            monkeypatch.setattr(engine, "_forward", by)
+            monkeypatch.setattr(by, "recomputes", recomputes)
+            with engine.watched() as watch:
+                engine.accumulate(batch)
+            taken.append(watch.bytes)
+    assert taken[1] < 0.8 * taken[0]
+    assert taken[3] < 0.8 * taken[2]
+
+
+def test_what_enters_the_lowest_adapted_block_is_computed_once(engine, monkeypatch):
+    slot = started(engine, SPECS["last_layers"])
+    batch = pack(examples((9, 14, 3)), slot)
+    expected, scores = learned(engine, batch), engine.score(batch)
+    assert engine.can_keep(slot, len(batch.tokens))
+    engine.keep(batch)
+    passed = []
+    lowest = engine._forward._blocks[0]
+    monkeypatch.setattr(lowest, "forward", lambda *_, **__: passed.append(1))
+    loss, gradient = learned(engine, batch)
+    assert loss == expected[0]
+    assert np.array_equal(gradient, expected[1])
+    assert np.array_equal(engine.score(batch), scores)
+    monkeypatch.undo()
+    other = pack(examples((9, 14, 3), seed=1), slot)
+    assert np.abs(engine.score(other)).sum() > 0  # what is not kept is computed
+
+
+def test_nothing_is_kept_where_all_blocks_are_adapted_or_room_is_short(engine, monkeypatch):
+    assert not engine.can_keep(started(engine, SPECS["all"]), 10)
+    slot = started(engine, SPECS["last_layers"])
+    assert not engine.can_keep(slot, 10**15)
+
+
+def test_a_full_disk_ends_the_keeping_alone(engine, monkeypatch):
+    slot = started(engine, SPECS["last_layers"])
+    batch = pack(examples((9, 14, 3)), slot)
+    expected = learned(engine, batch)
+
+    def fails(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(kept.os, "pwrite", fails)
+    engine.keep(batch)
+    assert np.array_equal(learned(engine, batch)[1], expected[1])
 
 
 def test_rows_too_long_for_plain_products_learn_the_same(engine, monkeypatch):

@@ -119,6 +119,9 @@ class Engine(Protocol):
 
     name: str
     device: str
+    recomputes: bool
+    """Set after ``open``: ``accumulate`` computes again on its way back what it would have kept of
+    each block, in less memory and more time (Chen et al. 2016, arXiv:1604.06174)."""
 
     def open(self, model: Path, dtype: str = "auto", quantization: str = "none") -> None:
         """Load the frozen weights of a Transformers folder. Raises ModelError, EngineError."""
@@ -167,6 +170,13 @@ class Engine(Protocol):
 
         Raises ValueError when none is under the trainable slot.
         """
+
+    def can_keep(self, slot: int, tokens: int) -> bool:
+        """Whether ``keep`` would spare work, and has room for so many tokens."""
+
+    def keep(self, batch: TokenBatch) -> None:
+        """Compute what no update of the trainable slot changes, which is what enters the lowest
+        block that it adapts, and keep it for later calls with the same segments."""
 
     def update(
         self, learning_rate: float, *, max_norm: float = 1.0, weight_decay: float = 0.0

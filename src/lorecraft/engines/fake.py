@@ -124,6 +124,7 @@ class FakeEngine:
 
     name = "fake"
     device = "cpu"
+    recomputes = False
 
     def __init__(self) -> None:
         self._weights: dict[str, Float64] = {}
@@ -263,6 +264,12 @@ class FakeEngine:
             raise ValueError("no weighted segment is under the trainable slot")
         self._weight += learned
         return LossSum(total, float(batch.weight.sum(dtype=np.float64)))
+
+    def can_keep(self, slot: int, tokens: int) -> bool:
+        return False
+
+    def keep(self, batch: TokenBatch) -> None:
+        """Every row is computed whole."""
 
     def update(
         self, learning_rate: float, *, max_norm: float = 1.0, weight_decay: float = 0.0

@@ -6,14 +6,15 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lorecraft.data.batches import Example, pack
+from lorecraft.data.batches import Example, TokenBatch, pack
 from lorecraft.data.order import epoch_batches
-from lorecraft.engines.base import Engine
+from lorecraft.engines.base import Engine, LossSum
 from lorecraft.errors import OutOfMemory
 from lorecraft.recipe.schema import StageSection
 from lorecraft.training.checkpoints import CheckpointStore
@@ -37,8 +38,8 @@ Curve = list[dict[str, float]]
 
 class OnEvent(Protocol):
     """Told what happens: ``step``, ``valid``, ``spike`` (a step whose loss stands out), ``nan``,
-    ``memory`` (there was not enough), ``stop``; ``resume``, ``passed_over`` (a checkpoint that
-    cannot be used)."""
+    ``memory`` (there was not enough), ``kept`` (what is computed once for all epochs), ``stop``;
+    ``resume``, ``passed_over`` (a checkpoint that cannot be used)."""
 
     def __call__(self, kind: str, **fields: Any) -> None: ...
 
@@ -145,6 +146,7 @@ class _Progress:
     since_bad: int = 0
     good_step: int = 0
     pieces: int = 1
+    keeps: bool = False
     validation_seconds: float = 0.0
     saving_seconds: float = 0.0
     validated: int = -1
@@ -171,6 +173,7 @@ class _StageRun:
         self.train, self.valid = train, valid
         self.on_event, self.checkpoints = on_event, checkpoints
         self.total = total_steps(len(train), stage)
+        self.first_epoch = steps_per_epoch(len(train), stage)
         self.progress = _Progress()
         self.stopping = Stopping(stage.patience, stage.min_delta)
         self.best: Arrays = {}
@@ -185,6 +188,7 @@ class _StageRun:
         progress, self.spent = self.progress, self.progress.seconds
         if self.stage.limits.minutes is not None:
             self.end = min(self.end, self.began + 60 * self.stage.limits.minutes - self.spent)
+        self._begin_keeping(resumed)
         if not resumed:
             self.good = self.engine.state()
             self._validate()
@@ -229,6 +233,28 @@ class _StageRun:
         by_tokens = progress.tokens / limit if limit else 0.0
         room = self.end - self._reserve() - self.began + self.spent
         return max(by_tokens, progress.seconds / room if room > 0 else 1.0)
+
+    def _begin_keeping(self, resumed: bool) -> None:
+        """Decide whether what no step changes is computed once, in the first epoch, for all.
+
+        Where the stage goes on, that is computed again in the batches of the first epoch: in other
+        company it would not be the same to the last bit.
+        """
+        progress, parts = self.progress, [*self.train, *self.valid]
+        if not resumed:
+            tokens = sum(len(example.tokens) for example in parts)
+            again = self.total > self.first_epoch
+            progress.keeps = again and self.engine.can_keep(self.slot, tokens)
+        if not progress.keeps:
+            return
+        self.on_event("kept", step=progress.step, records=len(parts))
+        lengths = [len(example.tokens) for example in self.train]
+        passed = min(progress.step, self.first_epoch)
+        for group in islice(step_batches(lengths, self.stage, self.seed), passed):
+            for piece in self._in_pieces(group):
+                self.engine.keep(piece)
+        for batch in self._valid_batches(self.stage.batch_size):
+            self.engine.keep(batch)
 
     def _groups(self) -> Iterator[list[list[int]]]:
         lengths = [len(example.tokens) for example in self.train]
@@ -289,11 +315,7 @@ class _StageRun:
         """Accumulate one step's gradients; its mean loss."""
         while True:
             try:
-                parts = [
-                    self.engine.accumulate(pack([self.train[i] for i in piece], self.slot))
-                    for indices in group
-                    for piece in _pieces(indices, self.progress.pieces)
-                ]
+                parts = [self._accumulate(batch) for batch in self._in_pieces(group)]
                 break
             except OutOfMemory:
                 if self.progress.pieces >= max(map(len, group)):
@@ -302,6 +324,16 @@ class _StageRun:
                 self._halve()
         self.progress.tokens += sum(len(self.train[i].tokens) for ids in group for i in ids)
         return sum(p.total for p in parts) / max(sum(p.weight for p in parts), 1e-9)
+
+    def _in_pieces(self, group: list[list[int]]) -> Iterator[TokenBatch]:
+        for indices in group:
+            for piece in _pieces(indices, self.progress.pieces):
+                yield pack([self.train[index] for index in piece], self.slot)
+
+    def _accumulate(self, batch: TokenBatch) -> LossSum:
+        if self.progress.keeps and self.progress.step < self.first_epoch:
+            self.engine.keep(batch)
+        return self.engine.accumulate(batch)
 
     def _halve(self) -> None:
         """From now on a batch is computed in twice as many pieces."""
@@ -372,15 +404,18 @@ class _StageRun:
 
     def _scored(self, size: int) -> tuple[float, float] | None:
         nats = error = weight = 0.0
-        for start in range(0, len(self.valid), size):
+        for batch in self._valid_batches(size):
             if self.clock() > self.end + GRACE:
                 return None
-            batch = pack(self.valid[start : start + size], self.slot)
             scores = self.engine.score(batch).astype(np.float64)
             nats -= float((scores * batch.weight).sum())
             error += float(((1 - np.exp(scores)) * batch.weight).sum())
             weight += float(batch.weight.sum(dtype=np.float64))
         return nats / weight, error / weight
+
+    def _valid_batches(self, size: int) -> Iterator[TokenBatch]:
+        for start in range(0, len(self.valid), size):
+            yield pack(self.valid[start : start + size], self.slot)
 
     def _tick(self) -> None:
         now = self.clock()

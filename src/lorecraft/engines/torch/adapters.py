@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from lorecraft.adapters.spec import AdapterSpec
@@ -143,6 +144,38 @@ class Adapters:
             yield
         finally:
             self._spans = ()
+
+    @contextmanager
+    def recomputing(self) -> Iterator[None]:
+        """Within: a block keeps what enters it alone; its backward, which must run ``under`` the
+        same adapter, computes the rest again."""
+        place = f".{self.linears[0].block}."
+        stack = self._network.get_submodule(self.linears[0].path.split(place)[0])
+        for block in stack:
+            block.forward = partial(
+                checkpoint,
+                block.forward,
+                use_reentrant=False,
+                preserve_rng_state=False,
+                context_fn=self._same_dropout,
+            )
+        try:
+            yield
+        finally:
+            for block in stack:
+                del block.forward
+
+    def _same_dropout(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        state = self.random.get_state()
+
+        @contextmanager
+        def again() -> Iterator[None]:
+            now = self.random.get_state()
+            self.random.set_state(state)
+            yield
+            self.random.set_state(now)
+
+        return nullcontext(), again()
 
     def _apply(self, path: str, module: nn.Module, inputs: tuple[Tensor, ...], y: Tensor) -> Tensor:
         x = inputs[0]

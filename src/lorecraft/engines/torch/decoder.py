@@ -9,6 +9,7 @@ held whole.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -22,7 +23,8 @@ from lorecraft.engines.base import BASE
 from lorecraft.engines.torch import head
 from lorecraft.engines.torch.adapters import Adapter, Adapters, Span
 from lorecraft.engines.torch.attention import Layout, Score
-from lorecraft.engines.torch.forward import Packed, Row, layout_of, rounded
+from lorecraft.engines.torch.forward import Packed, Row, layout_of, lines_of, rounded
+from lorecraft.engines.torch.kept import Kept
 from lorecraft.engines.torch.linears import Learned, Linears, Stacks, Under
 from lorecraft.engines.torch.segments import Segments
 
@@ -183,6 +185,22 @@ class Block:
         return dx + self._norm1.backward(d, norm1) if needed else dx
 
 
+@dataclass(frozen=True)
+class _Step:
+    """A block that was passed: what entered it, or what it kept for the way back."""
+
+    block: Block
+    x: Tensor | None
+    places: Places
+    under: Sequence[Under]
+    wanted: tuple[Tensor, Sequence[Under]] | None
+    kept: Any = None
+
+    def forward(self, learns: bool) -> tuple[Tensor, Any]:
+        assert self.x is not None
+        return self.block.forward(self.x, self.places, self.under, self.wanted, learns)
+
+
 class Decoder(Packed):
     """``Packed``, faster. It is for models of which ``Decoder.fits`` is true and whose logits it
     is then found to give: see ``forward.choose``."""
@@ -201,6 +219,7 @@ class Decoder(Packed):
         self._embedding, self._rotary = base.embed_tokens, base.rotary_emb
         self._norm, self._head = _norm(base.norm), network.lm_head.weight.data
         self._stacks: WeakKeyDictionary[Adapter, dict[int, Stacks]] = WeakKeyDictionary()
+        self._kept: WeakKeyDictionary[Adapter, Kept] = WeakKeyDictionary()
 
     @staticmethod
     def fits(network: PreTrainedModel) -> bool:
@@ -229,8 +248,9 @@ class Decoder(Packed):
 
     @torch.no_grad()
     def score(self, rows: Sequence[Row], targets: Tensor) -> Tensor:
-        rows = rounded(rows)
-        h, _ = self._forward(*self.flat(rows), layout_of(rows, self.device), learns=False)
+        given = rounded(rows)
+        layout, entered = layout_of(given, self.device), self._entered(rows, given)
+        h, _ = self._forward(*self.flat(given), layout, learns=False, entered=entered)
         h, _ = self._norm.forward(h[: len(targets)])
         return head.score(h, self._head, targets)
 
@@ -239,24 +259,58 @@ class Decoder(Packed):
         adapter = self._adapters.attached[rows[0].slot]
         if adapter.spec.dropout > 0:
             return super().learn(rows, targets, weights)
-        rows = rounded(rows)
-        idle = sum(len(row.wanted) for row in rows) - len(targets)
-        targets, weights = (F.pad(given, (0, idle)) for given in (targets, weights))
-        stacks = self._stacks_of(adapter, adapter.working)
-        learned = Learned(stacks, self._stacks_of(adapter, adapter.gradient), adapter.spec.scale)
-        tokens, places, wanted, spans = self.flat(rows)
-        layout, wanted = layout_of(rows, self.device), wanted.to(self.device)
-        x, kept = self._forward(tokens, places, wanted, spans, layout, learns=True)
+        given = rounded(rows)
+        idle = sum(len(row.wanted) for row in given) - len(targets)
+        targets, weights = (F.pad(x, (0, idle)) for x in (targets, weights))
+        flat, layout = self.flat(given), layout_of(given, self.device)
+        entered = self._entered(rows, given)
+        x, taken = self._forward(*flat, layout, learns=True, entered=entered)
         h, norm = self._norm.forward(x)
         total, d = head.learn(h, self._head, targets, weights)
         dx = self._norm.backward(d, norm)
-        positions, blocks = kept
-        lowest = len(self._blocks) - len(blocks)
-        for index in range(len(self._blocks) - 1, lowest - 1, -1):
-            only = wanted if index == len(self._blocks) - 1 else None
-            block, needed = self._blocks[index], index > lowest
-            dx = block.backward(dx, blocks.pop(), positions, learned, only, needed)
+        stacks = self._stacks_of(adapter, adapter.working)
+        learned = Learned(stacks, self._stacks_of(adapter, adapter.gradient), adapter.spec.scale)
+        while taken:
+            step = taken.pop()
+            kept = step.kept or step.forward(learns=True)[1]
+            only = step.wanted[0] if step.wanted else None
+            dx = step.block.backward(dx, kept, step.places, learned, only, bool(taken))
         return total
+
+    def kept_bytes(self, slot: int) -> int:
+        adapter = self._adapters.attached[slot]
+        if adapter.spec.dropout > 0 or not self._lowest([slot]):
+            return 0
+        return self._head.shape[1] * self._head.element_size()
+
+    @torch.no_grad()
+    def keep(self, rows: Sequence[Row]) -> None:
+        adapter = self._adapters.attached[rows[0].slot]
+        given, kept = rounded(rows), self._kept.setdefault(adapter, Kept())
+        tokens, places, _, _ = self.flat(given)
+        x = self._embedding(tokens.to(self.device))
+        positions = self._positions(places, layout_of(given, self.device), x)
+        for block in self._blocks[: self._lowest([rows[0].slot])]:
+            x, _ = block.forward(x, positions, (), None, learns=False)
+        states = x.split([len(row.tokens) for row in given])
+        for line, some in zip(lines_of(rows), states, strict=False):
+            kept.put(line, some)
+
+    def _entered(self, rows: Sequence[Row], given: Sequence[Row]) -> Tensor | None:
+        """What enters the lowest block that is adapted, if it is kept for all rows; ``given`` are
+        the rows and an idle one, for which it may be anything."""
+        slots = {row.slot for row in rows}
+        adapter = self._adapters.attached.get(slots.pop())
+        kept = self._kept.get(adapter) if adapter else None
+        if kept is None or slots:
+            return None
+        found = []
+        for line in lines_of(rows):
+            if (states := kept.get(line, self._head.dtype)) is None:
+                return None
+            found.append(states)
+        idle = sum(len(row.tokens) for row in given[len(rows) :])
+        return torch.cat([*found, self._head.new_zeros(idle, self._head.shape[1])])
 
     def _forward(
         self,
@@ -266,35 +320,37 @@ class Decoder(Packed):
         spans: Sequence[Span],
         layout: Layout,
         learns: bool,
-    ) -> tuple[Tensor, Any]:
-        """The last block's output at ``wanted``; where they learn, what the blocks from the
-        lowest adapted one on need to go backward."""
+        entered: Tensor | None = None,
+    ) -> tuple[Tensor, list[_Step]]:
+        """The last block's output at ``wanted``; where they learn, the steps from the lowest
+        adapted block on. ``entered`` is what enters that, if it is known."""
         wanted = wanted.to(self.device)
-        x = self._embedding(tokens.to(self.device))
+        lowest = self._lowest([slot for _, _, slot in spans])
+        x = self._embedding(tokens.to(self.device)) if entered is None else entered
+        positions = self._positions(places, layout, x)
+        under, few = self._under(spans), self._under(_spans_at(spans, wanted))
+        taken: list[_Step] = []
+        for index in range(0 if entered is None else lowest, len(self._blocks)):
+            last = (wanted, few) if index == len(self._blocks) - 1 else None
+            step = _Step(self._blocks[index], x, positions, under, last)
+            adapted = learns and index >= lowest
+            x, kept = step.forward(adapted and not self.recomputes)
+            if adapted:
+                taken.append(step if self.recomputes else replace(step, x=None, kept=kept))
+        return x, taken
+
+    def _positions(self, places: Tensor, layout: Layout, x: Tensor) -> Places:
         cos, sin = self._rotary(x[None], places[None].to(self.device))
         half = cos.shape[-1] // 2
         sin = torch.cat([-sin[..., :half], sin[..., half:]], -1)
-        positions = Places(cos[0, :, None], sin[0, :, None], layout)
-        under = self._under(spans)
-        few = self._under(_spans_at(spans, wanted))
-        lowest = self._lowest(under) if learns else len(self._blocks)
-        kept = []
-        for index, block in enumerate(self._blocks):
-            last = index == len(self._blocks) - 1
-            x, part = block.forward(
-                x, positions, under, (wanted, few) if last else None, index >= lowest
-            )
-            if index >= lowest:
-                kept.append(part)
-        return x, (positions, kept)
+        return Places(cos[0, :, None], sin[0, :, None], layout)
 
-    def _lowest(self, under: Sequence[Under]) -> int:
-        """The first block that is adapted."""
-        (one,) = under
-        return next(
-            index
-            for index, block in enumerate(self._blocks)
-            if any(one.stacks[linears] is not None for linears in block.linears)
+    def _lowest(self, slots: Sequence[int]) -> int:
+        """The first block that one of the slots adapts."""
+        attached = self._adapters.attached
+        return min(
+            (attached[slot].linears[0].block for slot in slots if slot != BASE),
+            default=len(self._blocks),
         )
 
     def _under(self, spans: Sequence[Span]) -> list[Under]:

@@ -17,7 +17,7 @@ from lorecraft.data.batches import TokenBatch
 from lorecraft.engines import host, lora
 from lorecraft.engines.base import BASE, Arrays, LossSum, Memory, Outline, Request, Update, Watch
 from lorecraft.engines.lora import check_slots
-from lorecraft.engines.torch import allocation, loading, sketch
+from lorecraft.engines.torch import allocation, kept, loading, sketch
 from lorecraft.engines.torch.adapters import Adapter, Adapters, linears_of
 from lorecraft.engines.torch.forward import choose
 from lorecraft.engines.torch.generation import generate
@@ -40,6 +40,14 @@ class TorchEngine:
     def open(self, model: Path, dtype: str = "auto", quantization: str = "none") -> None:
         chosen = loading.choose_dtype(dtype, self.device)
         self._take(loading.load(model, self.device, chosen, quantization), chosen)
+
+    @property
+    def recomputes(self) -> bool:
+        return self._forward.recomputes
+
+    @recomputes.setter
+    def recomputes(self, value: bool) -> None:
+        self._forward.recomputes = value
 
     def outline(
         self, model: Path, spec: AdapterSpec, dtype: str = "auto", quantization: str = "none"
@@ -137,6 +145,16 @@ class TorchEngine:
             losses.append(-self._score(rows) @ self._tensor([row.weight for row in rows]))
         optimiser.weight += learned
         return LossSum(sum(map(float, losses)), float(batch.weight.sum(dtype=np.float64)))
+
+    def can_keep(self, slot: int, tokens: int) -> bool:
+        self._attached(slot)
+        needed = tokens * self._forward.kept_bytes(slot)
+        return 0 < needed <= kept.room()
+
+    def keep(self, batch: TokenBatch) -> None:
+        for rows in passes(self._trees(batch), self._vocabulary):
+            with _memory_errors(_described(rows)):
+                self._forward.keep([row.inputs for row in rows])
 
     def update(
         self, learning_rate: float, *, max_norm: float = 1.0, weight_decay: float = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Protocol
@@ -52,10 +53,12 @@ class Continuation(Protocol):
 
 
 class Forward(Protocol):
-    """Rows of one slot must be neighbours, and so must those of one parent."""
+    """Rows of one slot must be neighbours, and so must those of one parent, which comes first."""
 
     shares: bool
     """Whether rows may have a parent."""
+    recomputes: bool
+    """See ``Engine.recompute``."""
 
     def score(self, rows: Sequence[Row], targets: Tensor) -> Tensor:
         """log p(target), float32 [sum of wanted], of targets int64 [sum of wanted]."""
@@ -68,6 +71,12 @@ class Forward(Protocol):
 
     def begin(self, rows: Sequence[Row], room: int) -> Continuation:
         """Continue ``rows`` by at most ``room`` tokens each."""
+
+    def kept_bytes(self, slot: int) -> int:
+        """See ``Engine.kept_bytes``."""
+
+    def keep(self, rows: Sequence[Row]) -> None:
+        """Compute once what does not change while the rows' slot learns."""
 
 
 def choose(network: PreTrainedModel, adapters: Adapters, device: str) -> Forward:
@@ -126,17 +135,22 @@ def rounded(rows: Sequence[Row]) -> Sequence[Row]:
     return [*rows, Row(idle, np.arange(more_wanted), last.slot)]
 
 
+def lines_of(rows: Sequence[Row]) -> list[NDArray[np.int32]]:
+    """Each row's tokens after those of its ancestors."""
+    lines: list[NDArray[np.int32]] = []
+    for row in rows:  # a parent stands before its children
+        above = [lines[row.parent]] if row.parent >= 0 else []
+        lines.append(np.concatenate([*above, row.tokens]))
+    return lines
+
+
 def places_of(rows: Sequence[Row]) -> NDArray[np.int64]:
     """Each token's position, counted from its row's first ancestor."""
-
-    def before(row: Row) -> int:
-        if row.parent < 0:
-            return 0
-        above = rows[row.parent]
-        return len(above.tokens) + before(above)
-
-    starts = [before(row) for row in rows]
-    return np.concatenate([np.arange(len(r.tokens)) + s for r, s in zip(rows, starts, strict=True)])
+    ends: list[int] = []
+    for row in rows:
+        ends.append(len(row.tokens) + (ends[row.parent] if row.parent >= 0 else 0))
+    spans = zip(rows, ends, strict=True)
+    return np.concatenate([np.arange(end - len(row.tokens), end) for row, end in spans])
 
 
 def layout_of(rows: Sequence[Row], device: str) -> Segments:
@@ -153,15 +167,25 @@ def _by_longest(network: PreTrainedModel) -> bool:
 class _ByAutograd:
     """Learning as PyTorch does it by itself."""
 
+    recomputes = False
+
+    def kept_bytes(self, slot: int) -> int:
+        return 0
+
+    def keep(self, rows: Sequence[Row]) -> None:
+        """All of it is computed again."""
+
     def score(self: Any, rows: Sequence[Row], targets: Tensor) -> Tensor:
         with torch.no_grad():
             return log_probability(self.logits(rows), targets)
 
     def learn(self: Any, rows: Sequence[Row], targets: Tensor, weights: Tensor) -> Tensor:
-        with torch.enable_grad():
+        again = self._adapters.recomputing() if self.recomputes else nullcontext()
+        with again, torch.enable_grad():
             logits = self.logits(rows)
         loss, gradient = cross_entropy(logits.detach(), targets, weights)
-        logits.backward(gradient)
+        with self._adapters.under([(0, logits.shape[0], rows[0].slot)]):
+            logits.backward(gradient)
         return loss
 
 

@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 
+from lorecraft.engines import host
 from lorecraft.errors import AdapterError, DataError, RunError
 from lorecraft.models.find import find
 from lorecraft.models.tokenizer import load_tokenizer
 from lorecraft.recipe import load_recipe
 from lorecraft.runs import pipeline
+from lorecraft.runs import plan as plans
 from lorecraft.runs.directory import RunDirectory
-from lorecraft.runs.files import tree_hash
+from lorecraft.runs.files import read_json, tree_hash
 from lorecraft.runs.memory import Need, memory
 from lorecraft.runs.plan import Disk, Plan
 from lorecraft.runs.progress import Silent
@@ -264,3 +266,28 @@ def test_a_refusal_says_what_is_needed_what_is_there_and_what_would_fit(
     full = Disk("/data/runs", 2 * 10**9, 10**9, {"checkpoints": 2 * 10**9})
     with pytest.raises(RunError, match=r"/data/runs would need 2\.0 GB .* 1\.0 GB are free"):
         replace(made, disks=[full]).check()
+
+
+def test_blocks_are_computed_again_only_where_memory_falls_short(
+    write_recipe: WriteRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rehearse = plans.rehearse
+
+    def rehearsed(*given: Any) -> dict[str, float]:
+        share = 0.1 if given[-1] else 1.0
+        figures = rehearse(*given)
+        return {n: share * 1e9 if n.endswith("step bytes") else f for n, f in figures.items()}
+
+    monkeypatch.setattr(plans, "rehearse", rehearsed)
+    made = plan(write_recipe())
+    assert made.memory is not None
+    assert not made.recomputes
+    room = made.memory.peak - 10**8
+    monkeypatch.setattr(host, "available", lambda: room)
+    tight = plan(write_recipe())
+    assert tight.memory is not None
+    assert tight.recomputes
+    assert tight.memory.peak < room
+    assert any("computed again on the way back" in line for line in tight.lines())
+    outcome = pipeline.train(write_recipe(), progress=Silent())
+    assert read_json(outcome.folder / "plan.json")["recomputes"]

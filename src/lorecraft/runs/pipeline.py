@@ -373,6 +373,8 @@ class _Run:
         if not waiting:
             return
         ends = self.ends(waiting) if self.end < math.inf else {}
+        made = read_json(self.directory.folder / "plan.json")
+        self.bench.engine.recomputes = made.get("recomputes", False)
         start = self.start
         for name, folder in self.folders.items():
             if name in waiting:

@@ -74,7 +74,7 @@ class Disk:
 @dataclass(frozen=True)
 class Plan:
     """A run in figures. ``download`` is None where the hub cannot be asked; all that depends on
-    the model is None then."""
+    the model is None then. ``recomputes``: memory suffices only if the engine keeps less."""
 
     model: str
     stages: list[StagePlan]
@@ -86,6 +86,7 @@ class Plan:
     parameters: int | None = None
     trained: int | None = None
     memory: Memory | None = None
+    recomputes: bool = False
 
     @property
     def seconds(self) -> float | None:
@@ -116,6 +117,7 @@ class Plan:
         parts += [f"about {duration(self.exam.seconds)}"] if self.exam.seconds is not None else []
         lines.append(", ".join(parts))
         parts = [] if self.memory is None else [self.memory.text]
+        parts += ["blocks are computed again on the way back"] if self.recomputes else []
         parts += [disk.text for disk in self.disks]
         lines.append("; ".join(parts))
         if self.download:
@@ -169,15 +171,24 @@ def plan(
     general = general_texts(tokenizer, blueprint.info.longest(GENERAL_LENGTH))
     read = sum(len(example.tokens) for example in general) + _own_tokens(prepared, loads)
     asked = exam_load(prepared.questions, recipe.exam, tokenizer, read)
-    figures: Figures = {}
-    held = host.resident() if outline.shared else 0
-    if outline.available is None or held + outline.weights < outline.available:
-        try:
-            figures = rehearse(recipe, blueprint.folder, outline, loads, asked)
-        except OutOfMemory:  # the run computes in pieces then, where it lives on
-            if outline.shared:
-                raise
-    need = Need.of(outline, host.resident(), figures, list(examples))
+
+    def tried(recomputes: bool) -> tuple[Figures, Need]:
+        figures: Figures = {}
+        held = host.resident() if outline.shared else 0
+        if outline.available is None or held + outline.weights < outline.available:
+            try:
+                figures = rehearse(recipe, blueprint.folder, outline, loads, asked, recomputes)
+            except OutOfMemory:  # the run computes in pieces then, where it lives on
+                if outline.shared:
+                    raise
+        return figures, Need.of(outline, host.resident(), figures, list(examples))
+
+    figures, need = tried(recomputes=False)
+    recomputes = False
+    if outline.available is not None and need.peak > outline.available:
+        again, less = tried(recomputes=True)
+        recomputes = less.peak < need.peak
+        figures, need = (again, less) if recomputes else (figures, need)
     least = need if outline.shared else in_pieces(need, loads, recipe.exam.batch_size)
     exam = _exam_plan(prepared.questions, asked, loads, figures)
     stages = _in_time([_stage_plan(load, figures) for load in loads], exam, recipe.limits.hours)
@@ -194,6 +205,7 @@ def plan(
         parameters=outline.parameters,
         trained=outline.trained,
         memory=memory(need, least, outline.available, changes(need, outline, loads)),
+        recomputes=recomputes,
     )
 
 

@@ -39,7 +39,12 @@ Item = TypeVar("Item")
 
 
 def rehearse(
-    recipe: Recipe, model: Path, outline: Outline, stages: Sequence[StageLoad], exam: ExamLoad
+    recipe: Recipe,
+    model: Path,
+    outline: Outline,
+    stages: Sequence[StageLoad],
+    exam: ExamLoad,
+    recomputes: bool = False,
 ) -> Figures:
     """Seconds and bytes, for the whole model: of each stage ``<name> step`` and ``<name> score``,
     seconds a token, ``<name> step bytes`` and ``<name> score bytes`` at most; ``exam group`` and
@@ -48,6 +53,7 @@ def rehearse(
     def tried(blocks: int, adapter: AdapterSpec, patience: int = LONGER) -> Figures:
         sketch = create(recipe.engine)
         sketch.sketch(model, recipe.model.dtype, blocks)
+        sketch.recomputes = recomputes
         figures = _try(sketch, adapter, stages, exam, patience)
         del sketch
         gc.collect()  # hooks and modules hold each other

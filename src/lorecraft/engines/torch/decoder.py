@@ -43,9 +43,9 @@ class Norm:
 
     def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """The output, and what backward needs: x normed, and 1 over its root mean square."""
-        whole = x.float()
-        inverse = whole.square().mean(-1, keepdim=True).add_(self._epsilon).rsqrt_()
-        normed = (whole * inverse).to(x.dtype)
+        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+        inverse = norm.square_().div_(x.shape[-1]).add_(self._epsilon).rsqrt_()
+        normed = torch.mul(x, inverse, out=torch.empty_like(x))
         return normed * self.weight, (normed, inverse)
 
     def output(self, kept: tuple[Tensor, Tensor]) -> Tensor:

@@ -12,10 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lorecraft.engines.base import BASE
+from lorecraft.engines.torch import head
 from lorecraft.engines.torch.adapters import Adapters, Span
 from lorecraft.engines.torch.attention import PACKED, Layout, watched
 from lorecraft.engines.torch.cache import Cache, NextTokens
@@ -97,11 +98,9 @@ def choose(network: PreTrainedModel, adapters: Adapters, device: str) -> Forward
         Row(random.integers(0, vocabulary, n, np.int32), np.arange(n), BASE) for n in (5, 9, 7)
     ]
     before = network.config._attn_implementation
-    tolerance = 1e-3 if network.dtype == torch.float32 else 5e-2
 
     def agrees(forward: Packed) -> bool:
-        seen = forward.logits(probe).float()
-        return float((seen - expected).norm() / expected.norm()) < tolerance
+        return alike(forward.logits(probe).float(), expected, network.dtype)
 
     with torch.no_grad():
         network.set_attn_implementation("eager")
@@ -116,7 +115,18 @@ def choose(network: PreTrainedModel, adapters: Adapters, device: str) -> Forward
             decoder = Decoder(network, adapters, device, how)
             if agrees(decoder):
                 return decoder
+        packed.split_head(probe)
         return packed
+
+
+def alike(seen: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:
+    """Whether these are the same logits, as far as the dtype tells."""
+    tolerance = 1e-3 if dtype == torch.float32 else 5e-2
+    return float((seen - expected).norm() / expected.norm()) < tolerance
+
+
+def plain_linear(module: Any) -> bool:
+    return type(module) is nn.Linear and type(module.weight.data) is Tensor
 
 
 def rounded(rows: Sequence[Row]) -> Sequence[Row]:
@@ -165,9 +175,11 @@ def _by_longest(network: PreTrainedModel) -> bool:
 
 
 class _ByAutograd:
-    """Learning as PyTorch does it by itself."""
+    """Learning as PyTorch does it by itself. ``_output`` is logits, or where the head is known what
+    enters that."""
 
     recomputes = False
+    _head_weight: Tensor | None = None
 
     def kept_bytes(self, slot: int) -> int:
         return 0
@@ -177,15 +189,22 @@ class _ByAutograd:
 
     def score(self: Any, rows: Sequence[Row], targets: Tensor) -> Tensor:
         with torch.no_grad():
-            return log_probability(self.logits(rows), targets)
+            output = self._output(rows)
+            if self._head_weight is None:
+                return log_probability(output, targets)
+            return head.score(output, self._head_weight, targets)
 
     def learn(self: Any, rows: Sequence[Row], targets: Tensor, weights: Tensor) -> Tensor:
         again = self._adapters.recomputing() if self.recomputes else nullcontext()
         with again, torch.enable_grad():
-            logits = self.logits(rows)
-        loss, gradient = cross_entropy(logits.detach(), targets, weights)
-        with self._adapters.under([(0, logits.shape[0], rows[0].slot)]):
-            logits.backward(gradient)
+            output = self._output(rows)
+        given = output.detach()
+        if self._head_weight is None:
+            loss, gradient = cross_entropy(given, targets, weights)
+        else:
+            loss, gradient = head.learn(given, self._head_weight, targets, weights)
+        with self._adapters.under([(0, len(given), rows[0].slot)]):
+            output.backward(gradient)
         return loss
 
 
@@ -197,6 +216,41 @@ class Packed(_ByAutograd):
     def __init__(self, network: PreTrainedModel, adapters: Adapters, device: str) -> None:
         self._network, self._adapters, self.device = network, adapters, device
         self._selects = "logits_to_keep" in inspect.signature(network.forward).parameters
+
+    def split_head(self, rows: Sequence[Row]) -> None:
+        """Take the head apart, so that logits are never held whole: if it is a product alone, takes
+        what the body gives, and gives what the model gives."""
+        found: Any = self._network.get_output_embeddings()
+        if not plain_linear(found) or found.bias is not None:
+            return
+        seen, sign = [], torch.linspace(-100, 100, found.out_features, dtype=found.weight.dtype)
+
+        def replaced(_: Any, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+            seen.append(inputs[0][0])
+            return sign.to(output.device).expand_as(output)
+
+        handle = found.register_forward_hook(replaced)
+        given = self.logits(rows)
+        handle.remove()
+        self._head_weight = found.weight.data
+        states = self._output(rows)
+        same = len(seen[0]) >= len(states) and torch.equal(seen[0][: len(states)], states)
+        if not same or not torch.equal(given, sign.to(given.device).expand_as(given)):
+            self._head_weight = None
+
+    def _output(self, rows: Sequence[Row]) -> Tensor:
+        if self._head_weight is None:
+            return self.logits(rows)
+        given = rounded(rows)
+        tokens, places, wanted, spans = self.flat(given)
+        with self._adapters.under(spans):
+            states = self._network.base_model(
+                input_ids=tokens[None].to(self.device),
+                position_ids=places[None].to(self.device),
+                use_cache=False,
+                layout=layout_of(given, self.device),
+            ).last_hidden_state[0]
+        return states[wanted[: sum(len(row.wanted) for row in rows)].to(self.device)]
 
     def logits(self, rows: Sequence[Row]) -> Tensor:
         """[sum of wanted, V], row after row."""
@@ -270,6 +324,9 @@ class OneByOne(_ByAutograd):
 
     def __init__(self, network: PreTrainedModel, adapters: Adapters, device: str) -> None:
         self._network, self._adapters, self.device = network, adapters, device
+
+    def _output(self, rows: Sequence[Row]) -> Tensor:
+        return self.logits(rows)
 
     def logits(self, rows: Sequence[Row]) -> Tensor:
         """[sum of wanted, V], row after row."""

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lorecraft.engines.torch import varlen
 from lorecraft.engines.torch.attention import EVEN, Score, causal, is_plain, plain
 from lorecraft.engines.torch.cache import Cache
 
@@ -36,7 +37,9 @@ class Segments:
         parents: Sequence[int] = (),
     ) -> None:
         self._cache = cache
-        self._buckets = _buckets(lengths, parents or [-1] * len(lengths), device)
+        parents = parents or [-1] * len(lengths)
+        self._buckets = _buckets(lengths, parents, device)
+        self._lines = varlen.Lines(lengths, parents, device)
         if cache is not None:
             rows = torch.arange(len(lengths))
             self._rows = torch.repeat_interleave(rows, torch.tensor(lengths)).to(device)
@@ -46,6 +49,8 @@ class Segments:
         q, k, v = (x[0].transpose(0, 1) for x in (q, k, v))
         if self._cache is not None:
             self._cache.write(module, k, v, self._rows, self._places)
+        if varlen.serves(q, how):
+            return varlen.attend(q, k, v, self._lines, how).unsqueeze(0)
         mixed = []
         for bucket in self._buckets:
             blocks = [x.transpose(1, 2) for x in bucket.blocks(q, k, v)]

@@ -15,10 +15,9 @@ import transformers
 from safetensors.numpy import load_file, save_file
 
 from lorecraft.adapters.spec import AdapterSpec
-from lorecraft.data.batches import Example, pack
+from lorecraft.data.batches import Example, flatten, pack
 from lorecraft.engines import create
 from lorecraft.engines.base import BASE, Request
-from lorecraft.engines.torch import engine as torch_engine
 from lorecraft.engines.torch import generation, passes
 from lorecraft.engines.torch.decoder import Decoder
 from lorecraft.engines.torch.forward import OneByOne, Packed
@@ -57,7 +56,7 @@ def some(count, seed=0, longest=30):
 
 
 def network_of(folder, **settings):
-    settings = {"dtype": torch.float32} | settings
+    settings = {"dtype": torch.float32, "experts_implementation": "eager"} | settings
     return transformers.AutoModelForCausalLM.from_pretrained(folder, **settings).eval()
 
 
@@ -83,41 +82,6 @@ def qwen2_folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("family", ["qwen2", "qwen3"])
-def test_peft_gives_the_same_logits_and_gradients(family, request):
-    from peft import LoraConfig, get_peft_model
-
-    folder = request.getfixturevalue(f"{family}_folder")
-    spec = AdapterSpec(rank=4, alpha=6.0)
-    engine, examples = opened(folder), some(6)
-    random = np.random.default_rng(0)
-    tensors = {
-        name: random.normal(0, 0.2, array.shape).astype(np.float32)
-        for name, array in engine.adapter(engine.attach(spec)).items()
-    }
-    slot = engine.attach(spec, tensors, trainable=True)
-    settings = LoraConfig(r=4, lora_alpha=6, target_modules="all-linear", task_type="CAUSAL_LM")
-    tuned = get_peft_model(network_of(folder), settings)
-    parameters = {name.replace(".default", ""): p for name, p in tuned.named_parameters()}
-    assert set(tensors) == {name for name in parameters if "lora" in name}
-    for name, array in tensors.items():
-        parameters[name].data.copy_(torch.from_numpy(array))
-    seen = engine.score(pack(examples, slot))
-    assert np.abs(seen - expected_scores(tuned, examples)).max() < 2e-5
-
-    loss = 0.0
-    for example in examples:
-        ids = torch.from_numpy(example.tokens).long()[None]
-        log = tuned(input_ids=ids, use_cache=False).logits[0].log_softmax(-1)
-        loss = loss - log[:-1].gather(1, ids[0, 1:, None]).sum()
-    loss.backward()
-    summed = engine.accumulate(pack(examples, slot))
-    assert summed.total == pytest.approx(loss.item(), rel=1e-5)
-    for name, view in engine._adapters.attached[slot].split(engine._optimiser.gradient).items():
-        expected = parameters[name].grad
-        assert float((view - expected).norm() / expected.norm()) < 1e-4, name
-
-
 FAMILIES = {
     "Llama": {},
     "Qwen2": {},
@@ -126,31 +90,81 @@ FAMILIES = {
     "Gemma2": {"sliding_window": 6, "attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0},
     "Gemma3": {"sliding_window": 6, "layer_types": ["sliding_attention", "full_attention"]},
     "SeedOss": {"residual_dropout": 0.1, "attention_dropout": 0.1},
+    "Qwen3": {"tie_word_embeddings": True},
+    "Qwen3Moe": {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16},
     "Granite": {"logits_scaling": 3.0, "attention_multiplier": 0.5},
 }
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_packed_rows_and_generation_are_exact(family, tmp_path, monkeypatch):
-    text = "Text" if family == "Gemma3" else ""
-    config = getattr(transformers, f"{family}{text}Config")(**SIZES, **FAMILIES[family])
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(request, tmp_path_factory):
+    """A family's name, and a checkpoint of it."""
+    folder, text = tmp_path_factory.mktemp(request.param), "Text" * (request.param == "Gemma3")
+    make = getattr(transformers, f"{request.param}{text}Config")
     torch.manual_seed(0)
-    getattr(transformers, f"{family}ForCausalLM")(config).save_pretrained(tmp_path)
-    engine = opened(tmp_path)
+    network = getattr(transformers, f"{request.param}ForCausalLM")
+    network(make(**SIZES, **FAMILIES[request.param])).save_pretrained(folder)
+    return request.param, folder
+
+
+def family_of(examples, slot):
+    """Some examples continue others, two levels deep."""
+    parent = np.array([-1, 0, 0, 2, 2, -1, -1], np.int32)
+    return dataclasses.replace(pack(examples, slot), parent=parent)
+
+
+def exact_scores(network, batch):
+    """Every segment after its ancestors, one row at a time, in float64."""
+    scores = torch.zeros(len(batch.tokens), dtype=torch.float64)
+    for segment, tokens, weight in flatten(batch):
+        ids, at = torch.from_numpy(tokens).long()[None], np.flatnonzero(weight)
+        log = network(input_ids=ids, use_cache=False).logits[0].log_softmax(-1)
+        offset = int(batch.starts[segment + 1]) - len(tokens)
+        scores = scores.index_put(
+            (torch.from_numpy(offset + at),), log[at - 1, tokens[at].astype(np.int64)]
+        )
+    return scores
+
+
+def test_a_forest_has_the_scores_and_gradients_of_float64(family):
+    """Of PEFT's adapter over Transformers' own eager attention."""
+    from peft import LoraConfig, get_peft_model
+
+    name, folder = family
+    engine, spec = opened(folder), AdapterSpec(rank=4, alpha=6.0)
     assert isinstance(engine._forward, Packed)
     apart = engine._forward._head_weight is not None or isinstance(engine._forward, Decoder)
-    assert apart == (family not in ("Gemma2", "Granite"))  # which do more to their logits
-    own = network_of(tmp_path, attn_implementation="eager")
-    examples = some(7)
-    seen = engine.score(pack(examples, BASE))
-    assert np.abs(seen - expected_scores(own, examples)).max() < 1e-4
-    parent = np.array([-1, 0, 0, 2, 2, -1, -1], np.int32)
-    family = dataclasses.replace(pack(examples, BASE), parent=parent)
-    shared = engine.score(family)
-    with monkeypatch.context() as patch:
-        patch.setattr(torch_engine, "shared", passes.whole)
-        assert np.abs(shared - engine.score(family)).max() < 1e-4
-    prompts = [example.tokens[:9].tolist() for example in examples]
+    assert apart == (name not in ("Gemma2", "Granite"))  # which do more to their logits
+    random = np.random.default_rng(0)
+    tensors = {
+        key: random.normal(0, 0.2, array.shape).astype(np.float32)
+        for key, array in engine.adapter(engine.attach(spec)).items()
+    }
+    slot = engine.attach(spec, tensors, trainable=True)
+    own = network_of(folder, dtype=torch.float64, attn_implementation="eager")
+    paths = {key.removeprefix("base_model.model.").rsplit(".", 2)[0] for key in tensors}
+    settings = LoraConfig(r=4, lora_alpha=6, target_modules=list(paths), task_type="CAUSAL_LM")
+    tuned = get_peft_model(own, settings, autocast_adapter_dtype=False)
+    parameters = {key.replace(".default", ""): p for key, p in tuned.named_parameters()}
+    assert set(tensors) == {key for key in parameters if "lora" in key}
+    for key, array in tensors.items():
+        parameters[key].data.copy_(torch.from_numpy(array))
+        assert parameters[key].dtype == torch.float64
+
+    batch = family_of(some(7), slot)
+    expected = exact_scores(tuned, batch)
+    assert np.abs(engine.score(batch) - expected.detach().numpy()).max() < 1e-4
+    loss = -expected @ torch.from_numpy(batch.weight).double()
+    loss.backward()
+    assert engine.accumulate(batch).total == pytest.approx(loss.item())
+    for key, view in engine._adapters.attached[slot].split(engine._optimiser.gradient).items():
+        gradient = parameters[key].grad
+        assert float((view - gradient).norm() / gradient.norm()) < 1e-4, key
+
+
+def test_generation_takes_the_likeliest_token_of_float64(family):
+    engine, own = opened(family[1]), network_of(family[1], dtype=torch.float64)
+    prompts = [example.tokens[:9].tolist() for example in some(7)]
     answers: list[list[int]] = [[] for _ in prompts]
     for index, token in engine.generate([Request(p, max_new_tokens=8) for p in prompts]):
         answers[index].append(token)

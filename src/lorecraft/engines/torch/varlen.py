@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import cache, cached_property
 from inspect import signature
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -93,8 +94,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, lines: Lines, how: Score) -> Tensor:
 def kernel() -> Callable[..., Tensor] | None:
     """PyTorch's, since it takes a scale, a window and grouped heads."""
     try:
-        from torch.nn.attention.varlen import varlen_attn
+        from torch.nn.attention import varlen
     except ImportError:
         return None
-    known = signature(varlen_attn).parameters
-    return varlen_attn if {"scale", "window_size", "enable_gqa"} <= set(known) else None
+    found: Callable[..., Any] = varlen.varlen_attn
+    known = signature(found).parameters
+    return found if {"scale", "window_size", "enable_gqa"} <= set(known) else None

@@ -26,7 +26,7 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy src
 
 bench: $(VENV)/.dev
-	@set -e; for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark; done
+	@set -e; for benchmark in benchmarks/[a-z]*.py; do $(BIN)/python $$benchmark; done
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -87,8 +87,14 @@ def measured(figures: Figures) -> Any:
     figures["megabytes"] = peak / (1e6 if sys.platform == "darwin" else 1e3)
 
 
-def main(script: str, ways: Mapping[str, Callable[[], Figures]], rounds: int) -> dict[str, Any]:
-    """Run every way in a process of its own, in turns; the median of each figure by way.
+def main(
+    script: str,
+    ways: Mapping[str, Callable[[], Figures]],
+    rounds: int,
+    once: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Run every way in a process of its own, in turns, those of ``once`` a single time; the median
+    of each figure by way.
 
     Within such a process: run the way that is asked for, and end.
     """
@@ -97,7 +103,7 @@ def main(script: str, ways: Mapping[str, Callable[[], Figures]], rounds: int) ->
         sys.exit()
     found: dict[str, list[Figures]] = {way: [] for way in ways}
     for number in range(rounds):
-        for way in ways:
+        for way in ways if not number else [way for way in ways if way not in once]:
             found[way].append(_of_its_own(script, way))
             print(f"{number + 1}/{rounds} {way}: {_line(found[way][-1])}", flush=True)
     return {way: _medians(each) for way, each in found.items()}

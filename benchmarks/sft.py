@@ -19,11 +19,15 @@ from lorecraft.adapters.spec import AdapterSpec
 from lorecraft.data.batches import pack
 from lorecraft.engines import lora
 
-STEPS = {"m135": 5, "pocket": 20}
+STEPS = {"m135": 3, "pocket": 20}
 BATCH, RATE, RANK = 8, 2e-4, 16
-ROUNDS = 5
+ROUNDS = 3
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-BEST = {"dtype": "bfloat16", "checkpointing": False, "adapters": "bfloat16"}
+TRL = {
+    "trl, defaults": ("float32", True, None),  # under bf16 autocast
+    "trl, all bf16": ("bfloat16", False, "bfloat16"),  # the best that was found
+    "trl, all fp32": ("float32", False, "float32"),  # for its losses
+}
 
 
 def ours(name: str) -> _shared.Figures:
@@ -167,12 +171,28 @@ def ways() -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in STEPS:
         found[f"{name} lorecraft"] = partial(ours, name)
-        found[f"{name} trl, bf16 weights"] = partial(trl, name, "bfloat16", False, None)
-        found[f"{name} trl, all bf16"] = partial(trl, name, "bfloat16", False, "bfloat16")
+        for how, settings in TRL.items():
+            found[f"{name} {how}"] = partial(trl, name, *settings)
     return found
 
 
+def show(results: dict[str, Any]) -> None:
+    for name in STEPS:
+        own, peer = results[f"{name} lorecraft"], results[f"{name} trl, all bf16"]
+        share = bound(name) * own["tokens_per_second"] / own["product_gflops"] / 1e9
+        own["share_of_bound"] = round(share, 3)
+        own["times_trl"] = round(own["tokens_per_second"] / peer["tokens_per_second"], 2)
+        own["memory_of_trl"] = round(own["megabytes"] / peer["megabytes"], 2)
+        print(
+            f"{name}: {own['tokens_per_second']:,.0f} tokens/s, {own['times_trl']}x TRL's best, "
+            f"{own['memory_of_trl']:.0%} of its memory, {share:.0%} of the bound"
+        )
+        for way in (f"{name} lorecraft", f"{name} trl, all fp32"):
+            print(f"  {way:24}", *(f"{loss:.4f}" for loss in results[way]["losses"]))
+
+
 if __name__ == "__main__":
-    results = _shared.main(__file__, ways(), ROUNDS)
-    results["m135 trl, as it comes"] = None
+    found = ways()
+    results = _shared.main(__file__, found, ROUNDS, once=[w for w in found if "fp32" in w])
+    show(results)
     _shared.save(__file__, results)

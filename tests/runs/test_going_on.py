@@ -217,7 +217,7 @@ def test_mlx_lm_s_form_is_read_carefully(
 @pytest.mark.parametrize(
     ("section", "says"),
     [
-        ({"rank": 3, "start": "first/cpt"}, "rank 2 and alpha 32"),
+        ({"rank": 3, "start": "first/cpt"}, "rank: 2, alpha: 32 *expected: the recipe's: rank: 3"),
         ({"rank": 2, "start": "first/dpo"}, "no trained stage 'dpo'"),
         ({"rank": 2, "start": "nowhere"}, "no adapter 'nowhere'"),
     ],

@@ -237,7 +237,7 @@ class Decoder(Packed):
         idle = sum(len(row.wanted) for row in rows) - len(targets)
         targets, weights = (F.pad(given, (0, idle)) for given in (targets, weights))
         stacks = self._stacks_of(adapter, adapter.working)
-        learned = Learned(stacks, self._stacks_of(adapter, adapter.gradient), adapter.spec.scale)
+        learned = Learned(adapter, stacks, self._stacks_of(adapter, adapter.gradient))
         layout = Segments([len(row.tokens) for row in rows], self.device)
         tokens, places, wanted, spans = self.flat(rows)
         wanted = wanted.to(self.device)
@@ -300,23 +300,18 @@ class Decoder(Packed):
 
     def _under(self, spans: Sequence[Span]) -> list[Under]:
         attached = self._adapters.attached
-        return [
-            Under(
-                slice(first, last),
-                self._stacks_of(attached[slot], attached[slot].working),
-                attached[slot].spec.scale,
-            )
-            for first, last, slot in spans
-            if slot != BASE
+        under = [
+            (slice(first, last), attached[slot]) for first, last, slot in spans if slot != BASE
         ]
+        return [Under(rows, one, self._stacks_of(one, one.working)) for rows, one in under]
 
     def _stacks_of(self, adapter: Adapter, flat: Tensor) -> Stacks:
         """A flat buffer of the adapter's by linears; views, made once."""
         known, place = self._stacks.setdefault(adapter, {}), flat.data_ptr()
         if place not in known:
-            pairs = adapter.split_pairs(flat)
+            parts = adapter.split_parts(flat)
             linears = [linears for block in self._blocks for linears in block.linears]
-            known[place] = {one: one.stack(flat, pairs) for one in linears}
+            known[place] = {one: one.stack(flat, parts) for one in linears}
         return known[place]
 
 

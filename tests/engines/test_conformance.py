@@ -9,6 +9,7 @@ from lorecraft.adapters.spec import AdapterSpec
 from lorecraft.data.batches import Example, TokenBatch, flatten, pack
 from lorecraft.engines.base import BASE, Request
 from lorecraft.errors import AdapterError, EngineError, ModelError
+
 from .conftest import METHODS, VOCABULARY
 
 

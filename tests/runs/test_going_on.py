@@ -198,7 +198,8 @@ def as_mlx(folder: Path, made: Path, rank: int, scale: float) -> Path:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"fine_tune_type": "dora"}, "fine_tune_type dora"),
+        ({"fine_tune_type": "full"}, "fine_tune_type full"),
+        ({"fine_tune_type": "dora"}, "magnitudes for 0 modules"),
         ({"lora_parameters": {"scale": 2.0}}, "KeyError 'rank'"),
         ({"lora_parameters": {"rank": 3, "scale": 16.0}}, "rank 3, as"),
     ],
@@ -217,7 +218,7 @@ def test_mlx_lm_s_form_is_read_carefully(
 @pytest.mark.parametrize(
     ("section", "says"),
     [
-        ({"rank": 3, "start": "first/cpt"}, "rank: 2, alpha: 32 *expected: the recipe's: rank: 3"),
+        ({"rank": 3, "start": "first/cpt"}, r"rank: 2, alpha: 32\n  expected: the recipe's: rank: 3"),
         ({"rank": 2, "start": "first/dpo"}, "no trained stage 'dpo'"),
         ({"rank": 2, "start": "nowhere"}, "no adapter 'nowhere'"),
     ],

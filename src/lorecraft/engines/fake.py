@@ -127,17 +127,17 @@ class _Pass:
             return dy @ w
         (a, b, m), (x, mask, directed) = adapted, self.saved[path]
         name_a, name_b, name_m = lora.names(path)
-        dx, d_base = dy @ w, 0.0
+        dx, through = dy @ w, np.zeros(x.shape)
         if m is not None and directed is not None:
             direction, length = directed
             gradients[name_m] = (dy * direction).sum(0)
-            d_base = (dy * (m / length - 1)) @ w
+            through += (dy * (m / length - 1)) @ w
             dy = dy * (m / length)
         dy = self.slot.spec.scale_of(path) * dy
         inner = dy @ b
         gradients[name_a] = inner.T @ x
         gradients[name_b] = dy.T @ (x @ a.T)
-        through = inner @ a + d_base
+        through += inner @ a
         return dx + (through if mask is None else through * mask)
 
 

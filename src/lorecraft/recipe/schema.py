@@ -209,7 +209,7 @@ class AdapterSection(Section):
     )
     dora: bool = Field(
         False,
-        description="DoRA: the length of each row of the adapted matrices is learned apart from its "
+        description="DoRA: the length of each row of an adapted matrix is learned apart from its "
         "direction.",
     )
     dropout: Annotated[float, Ge(0), Le(0.9)] = Field(
@@ -228,8 +228,8 @@ class AdapterSection(Section):
     )
     rank_pattern: Annotated[dict[Ending, Count], "keys with whole numbers of at least 1"] = Field(
         {},
-        description="Other ranks for some modules, by a name or a regular expression for the end of "
-        "their path (`{down_proj: 64}`); the first that matches counts.",
+        description="Other ranks for some modules, by a name or a regular expression for the end "
+        "of their path (`{down_proj: 64}`); the first that matches counts.",
     )
     alpha_pattern: Annotated[dict[Ending, Positive], "keys with numbers above 0"] = Field(
         {}, description="Other alphas for some modules, in the same way."

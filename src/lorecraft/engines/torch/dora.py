@@ -1,7 +1,7 @@
-"""DoRA after its linear (Liu et al. 2024, arXiv:2402.09353): rows of a weight brought to a length.
+"""DoRA after its linear (Liu et al. 2024, arXiv:2402.09353): a weight's rows brought to a length.
 
-Of ``y = (W + s B A) x + bias`` all but the bias is multiplied by ``m / |W + s B A|``, row by row. As
-in PEFT, the length that is divided by is a constant in the gradient.
+Of ``y = (W + s B A) x + bias`` all but the bias is multiplied by ``m / |W + s B A|``, row by row.
+As in PEFT, the length that is divided by is a constant in the gradient.
 """
 
 from __future__ import annotations

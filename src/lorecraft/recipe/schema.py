@@ -198,8 +198,8 @@ class AdapterSection(Section):
     start: Annotated[str | None, AfterValidator(_start)] = Field(
         None,
         description="The adapter that the first stage starts from: a folder (PEFT's or mlx-lm's "
-        "form), or a stage of a run (`company/sft`). Its rank, alpha, targets and layers must be "
-        "those given here. A new adapter if not given.",
+        "form), or a stage of a run (`company/sft`). All but its dropout must be as given here. "
+        "A new adapter if not given.",
     )
     rank: Count = Field(16, description="Rank of the update of each adapted matrix.")
     alpha: Positive = Field(32.0, description="The update is scaled by alpha / rank.")

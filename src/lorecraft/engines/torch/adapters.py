@@ -142,7 +142,7 @@ class _Adapted(torch.autograd.Function):
         given, flat = _flat(x), _flat(dy)
         if y is not None:
             adapter.learn_magnitudes(ctx.path, flat, y, ctx.bias)
-            flat = (flat * adapter.gain(ctx.path)).to(dy.dtype)
+            flat = dora.stretch_(flat.clone(), adapter.gain(ctx.path), None)
         inner = flat @ b
         gradient.b.add_(flat.t() @ (given @ a.t()), alpha=scale)
         gradient.a.add_(inner.t() @ given, alpha=scale)

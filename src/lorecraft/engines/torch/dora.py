@@ -23,9 +23,13 @@ def lengths(weight: Tensor, squares: Tensor, a: Tensor, b: Tensor, scale: float)
 
 
 def stretch_(y: Tensor, gain: Tensor, bias: Tensor | None) -> Tensor:
-    """In place: all of y [T, out] but its bias multiplied by ``gain``, fp32 [out]."""
-    y.mul_(gain)
-    return y if bias is None else y.add_(bias * (1 - gain))
+    """In place: all of y [T, out] but its bias multiplied by ``gain``, fp32 [out].
+
+    What is added is small, so that y's dtype is fine enough for it.
+    """
+    more = gain - 1
+    y.addcmul_(y, more.to(y.dtype))
+    return y if bias is None else y.sub_((bias * more).to(y.dtype))
 
 
 def gradient_of_gain(dy: Tensor, y: Tensor, bias: Tensor | None) -> Tensor:

@@ -107,7 +107,7 @@ class Linears:
         for path, columns, _ in stack.parts:
             d, bias = dy[:, columns], self._bias(columns)
             adapter.learn_magnitudes(path, d, before[:, columns], bias)
-            d.mul_(adapter.gain(path))
+            dora.stretch_(d, adapter.gain(path), None)
         return dy
 
     def _bias(self, columns: slice) -> Tensor | None:

@@ -11,6 +11,7 @@ import pytest
 
 from lorecraft.adapters import peft_format
 from lorecraft.adapters.spec import AdapterSpec
+from lorecraft.data.batches import Example, pack
 from lorecraft.engines import create
 from lorecraft.errors import AdapterError
 
@@ -83,21 +84,49 @@ def test_peft_reads_from_our_configuration_what_it_would_write(
     assert (config.layers_pattern, config.base_model_name_or_path) == ("layers", "owner/base")
 
 
-def test_an_adapter_of_gpt2_means_the_same_to_peft(tmp_path: Path) -> None:
-    """GPT-2 keeps its linear weights transposed, and calls its blocks h."""
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        (AdapterSpec(2, rslora=True), {"use_rslora": True, "use_dora": False}),
+        (AdapterSpec(2, rank_pattern={"q_proj": 2}), {"rank_pattern": {"q_proj": 2}}),
+        (AdapterSpec(2, alpha_pattern={"q_proj": 5.0}), {"alpha_pattern": {"q_proj": 5.0}}),
+        (AdapterSpec(2, targets=r".*\.q_proj"), {"target_modules": r".*\.q_proj"}),
+        (AdapterSpec(2, targets=("q_proj",)), {"target_modules": {"q_proj"}}),
+        (AdapterSpec(2, targets=r".*\.q_proj", layers=1), {"target_modules": {Q_PROJ.format(0)}}),
+    ],
+)
+def test_what_goes_beyond_lora_stands_where_peft_looks_for_it(
+    tmp_path: Path, spec: AdapterSpec, expected: dict[str, Any]
+) -> None:
+    from peft import LoraConfig
+
+    config = LoraConfig.from_pretrained(saved(tmp_path / "a", spec))
+    assert {key: getattr(config, key) for key in expected} == expected
+
+
+@pytest.mark.parametrize("dora", [False, True])
+def test_an_adapter_of_gpt2_means_the_same_to_peft(tmp_path: Path, dora: bool) -> None:
+    """GPT-2 keeps its linear weights transposed, has biases, and calls its blocks h."""
     import torch
     from peft import PeftModel
     from transformers import GPT2Config, GPT2LMHeadModel
 
     torch.manual_seed(0)
     config = GPT2Config(vocab_size=50, n_positions=32, n_embd=16, n_layer=2, n_head=2)
-    GPT2LMHeadModel(config).save_pretrained(tmp_path / "base")
+    network = GPT2LMHeadModel(config)
+    torch.nn.init.normal_(network.transformer.h[0].attn.c_attn.bias)
+    network.save_pretrained(tmp_path / "base")
     expected = saved_by_peft(
-        tmp_path / "base", tmp_path / "peft", r=2, target_modules=["c_attn"], fan_in_fan_out=True
+        tmp_path / "base",
+        tmp_path / "peft",
+        r=2,
+        target_modules=["c_attn"],
+        fan_in_fan_out=True,
+        use_dora=dora,
     )
     spec, tensors = peft_format.load(tmp_path / "peft")
     assert tensors.keys() == expected.keys()
-    ours = AdapterSpec(rank=2, alpha=spec.alpha, targets=("c_attn",), layers=2)
+    ours = AdapterSpec(rank=2, alpha=spec.alpha, targets=("c_attn",), layers=2, dora=dora)
     peft_format.save(tmp_path / "ours", ours, tensors, "gpt2")
     logits = []
     for folder in ("peft", "ours"):
@@ -106,6 +135,13 @@ def test_an_adapter_of_gpt2_means_the_same_to_peft(tmp_path: Path) -> None:
         with torch.no_grad():
             logits.append(model(input_ids=torch.tensor([[3, 1, 4, 1, 5]])).logits.numpy())
     np.testing.assert_allclose(logits[0], logits[1], atol=1e-6)
+    engine = create("torch")
+    engine.open(tmp_path / "base", "float32")
+    weight = np.array([0, 1, 1, 1, 1], np.float32)
+    batch = [Example(np.array([3, 1, 4, 1, 5], np.int32), weight, "")]
+    scores = engine.score(pack(batch, engine.attach(spec, tensors)))
+    log = torch.from_numpy(logits[0][0]).log_softmax(-1).numpy()
+    np.testing.assert_allclose(scores[1:], log[range(4), [1, 4, 1, 5]], atol=1e-5)
 
 
 def test_bfloat16_is_read_as_float32(tmp_path: Path) -> None:
@@ -125,14 +161,18 @@ def test_rank_stabilised_scaling_is_kept(tmp_path: Path) -> None:
     stabilised, _ = peft_format.load(
         saved(tmp_path / "b", AdapterSpec(rank=4, alpha=6.0), use_rslora=True)
     )
-    assert spec.scale == 6.0 / 4
-    assert stabilised.scale == 6.0 / 2
+    (path,) = spec.targets
+    assert spec.scale_of(path) == 6.0 / 4
+    assert stabilised.scale_of(path) == 6.0 / 2
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"rank_pattern": {"q_proj": 8}}, "rank_pattern"),
+        ({"rank_pattern": {"q_proj": 8}}, "rank 8, as"),
+        ({"rank_pattern": {"(": 8}}, "rank_pattern is"),
+        ({"alpha_pattern": {"q_proj": "much"}}, "alpha_pattern is"),
+        ({"alpha_pattern": ["q_proj"]}, "alpha_pattern is"),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
         ({"alora_invocation_tokens": [1, 2]}, "alora_invocation_tokens"),
         ({"init_lora_weights": "pissa_niter_4"}, "changed the base weights"),

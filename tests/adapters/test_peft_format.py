@@ -23,10 +23,12 @@ def opened(model: Path) -> Engine:
 
 
 def filled(engine: Engine, slot: int) -> None:
-    """Random numbers in both halves: B is zero at the start, and would hide everything."""
+    """Random numbers in all parts: B is zero at the start, and would hide everything."""
     random = np.random.default_rng(1)
     tensors = {
-        name: random.normal(0, 0.3, tensor.shape).astype(np.float32)
+        name: random.uniform(0.5, 1.5, tensor.shape) * tensor
+        if tensor.ndim == 1
+        else random.normal(0, 0.3, tensor.shape)
         for name, tensor in engine.adapter(slot).items()
     }
     engine.load_adapter(slot, tensors)
@@ -55,8 +57,24 @@ def theirs(model: Any, tokens: list[int]) -> np.ndarray:
         AdapterSpec(rank=4, alpha=8.0),
         AdapterSpec(rank=3, alpha=5.0, targets=("q_proj", "down_proj")),
         AdapterSpec(rank=2, alpha=2.0, layers=1),
+        AdapterSpec(rank=4, alpha=6.0, rslora=True),
+        AdapterSpec(rank=4, alpha=6.0, dora=True),
+        AdapterSpec(2, rank_pattern={"q_proj": 5, r"1\.mlp\..*": 3}, alpha_pattern={"v_proj": 7.0}),
+        AdapterSpec(
+            3, dora=True, rslora=True, targets=r".*\.[qv]_proj", rank_pattern={"q_proj": 1}
+        ),
+        AdapterSpec(3, targets=r".*\.(up|down)_proj", layers=1),
     ],
-    ids=["all-linear", "named", "last layer"],
+    ids=[
+        "all-linear",
+        "named",
+        "last layer",
+        "rslora",
+        "dora",
+        "patterns",
+        "expression",
+        "expression in the last layer",
+    ],
 )
 def test_peft_loads_our_adapter_and_gives_the_same_logits(
     tiny_model: Path, tmp_path: Path, spec: AdapterSpec
@@ -76,7 +94,24 @@ def test_peft_loads_our_adapter_and_gives_the_same_logits(
     assert np.abs(base_alone - ours(engine, slot, tokens)).max() > 0.01
 
 
-def test_we_load_peft_s_adapter_and_give_the_same_logits(tiny_model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"target_modules": ["v_proj", "up_proj"]},
+        {"target_modules": "all-linear", "use_rslora": True},
+        {"target_modules": r".*\.[qv]_proj", "use_dora": True},
+        {
+            "target_modules": "all-linear",
+            "use_dora": True,
+            "rank_pattern": {"q_proj": 2, r"0\.mlp\..*": 7, "no_such_proj": 3},
+            "alpha_pattern": {"o_proj": 3},
+        },
+    ],
+    ids=["lora", "rslora", "dora", "patterns"],
+)
+def test_we_load_peft_s_adapter_and_give_the_same_logits(
+    tiny_model: Path, tmp_path: Path, settings: dict[str, Any]
+) -> None:
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
@@ -84,13 +119,12 @@ def test_we_load_peft_s_adapter_and_give_the_same_logits(tiny_model: Path, tmp_p
     torch.manual_seed(0)
     base = AutoModelForCausalLM.from_pretrained(tiny_model, dtype="float32")
     config = LoraConfig(
-        r=4,
-        lora_alpha=12,
-        target_modules=["v_proj", "up_proj"],
-        init_lora_weights=False,
-        task_type="CAUSAL_LM",
+        r=4, lora_alpha=12, init_lora_weights=False, task_type="CAUSAL_LM", **settings
     )
     model = get_peft_model(base, config).eval()
+    for name, parameter in model.named_parameters():
+        if "magnitude" in name:
+            parameter.data *= torch.rand(parameter.shape) + 0.5
     model.save_pretrained(tmp_path / "peft")
     spec, tensors = peft_format.load(tmp_path / "peft")
     assert (spec.rank, spec.alpha) == (4, 12.0)
@@ -125,7 +159,7 @@ def change_config(folder: Path, **changes: Any) -> None:
         (lambda f: (f / peft_format.CONFIG).unlink(), "no adapter in"),
         (lambda f: (f / peft_format.CONFIG).write_text("{"), "cannot be read"),
         (lambda f: change_config(f, peft_type="IA3"), "describes IA3"),
-        (lambda f: change_config(f, use_dora=True), "without DoRA"),
+        (lambda f: change_config(f, use_dora=True), "magnitudes for 0 modules"),
         (lambda f: change_config(f, r=8), "rank 8"),
         (lambda f: (f / peft_format.WEIGHTS).unlink(), "has no adapter_model.safetensors"),
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,19 +30,44 @@ LLAMA = {
 }
 
 
-class Linears:
-    """Linear maps by module path, under a LoRA adapter or none."""
+PATTERNS = {"rank_pattern": {"down_proj": 3}, "alpha_pattern": {r"0\..*_proj": 5.0}}
+METHODS = {
+    "lora": {},
+    "rslora": {"rslora": True},
+    "dora": {"dora": True},
+    "patterns": PATTERNS,
+    "all of them": {"rslora": True, "dora": True, **PATTERNS},
+}
+"""What an adapter may be beside its rank and alpha."""
 
-    def __init__(self, weights: dict, tensors: dict, scale: float) -> None:
-        self.weights, self.tensors, self.scale = weights, tensors, scale
+
+class Linears:
+    """Linear maps by module path, under an adapter or none; DoRA divides by the lengths that the
+    rows have with the tensors ``at_rest``."""
+
+    def __init__(
+        self, weights: dict, tensors: dict, spec: AdapterSpec | None, at_rest: dict | None = None
+    ) -> None:
+        self.weights, self.tensors, self.spec = weights, tensors, spec
+        self.at_rest = at_rest or tensors
 
     def __call__(self, path: str, x: np.ndarray) -> np.ndarray:
-        y = x @ self.weights[f"{path}.weight"].T
-        at = f"base_model.model.{path}"
-        if f"{at}.lora_A.weight" in self.tensors:
-            inner = x @ self.tensors[f"{at}.lora_A.weight"].T
-            y = y + self.scale * inner @ self.tensors[f"{at}.lora_B.weight"].T
-        return y
+        weight = self.weights[f"{path}.weight"]
+        if f"base_model.model.{path}.lora_A.weight" not in self.tensors:
+            return x @ weight.T
+        whole = weight + self.update(path, self.tensors)
+        if self.spec.dora:
+            lengths = np.linalg.norm(weight + self.update(path, self.at_rest), axis=1)
+            m = self.tensors[f"base_model.model.{path}.lora_magnitude_vector"]
+            whole = (m / lengths)[:, None] * whole
+        return x @ whole.T
+
+    def update(self, path: str, tensors: dict) -> np.ndarray:
+        a, b = (tensors[f"base_model.model.{path}.lora_{x}.weight"].astype(float) for x in "AB")
+        rank, alpha = len(a), self.spec.alpha
+        for pattern, other in self.spec.alpha_pattern.items():
+            alpha = other if re.search(f"{pattern}$", path) else alpha
+        return alpha / (rank**0.5 if self.spec.rslora else rank) * b @ a
 
 
 def llama_logits(weights: dict, apply: Linears, tokens: np.ndarray) -> np.ndarray:
@@ -112,28 +138,35 @@ class Case:
         engine.open(self.folder, dtype="float32")
         return engine
 
-    def logits(self, tokens: np.ndarray, tensors: dict, scale: float) -> np.ndarray:
-        return self.compute(self.weights, Linears(self.weights, tensors, scale), tokens)
+    def logits(self, tokens: np.ndarray, *adapter) -> np.ndarray:
+        """Under an adapter as ``Linears`` takes it."""
+        return self.compute(self.weights, Linears(self.weights, *adapter), tokens)
 
-    def log_probabilities(self, tokens: np.ndarray, tensors: dict, scale: float) -> np.ndarray:
+    def log_probabilities(self, tokens: np.ndarray, *adapter) -> np.ndarray:
         """[L, V], in float64."""
-        logits = self.logits(np.asarray(tokens), tensors, scale)
+        logits = self.logits(np.asarray(tokens), *adapter)
         return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
 
-    def attach(self, engine: Engine, seed: int, **settings) -> tuple[int, dict, float]:
-        """A slot with random A and B, its tensors and its scale."""
-        spec = AdapterSpec(rank=1 + seed % 2, alpha=3.0, targets=self.targets)
+    def attach(
+        self, engine: Engine, seed: int, method: str = "lora", **settings
+    ) -> tuple[int, dict, AdapterSpec]:
+        """A slot with random tensors, these, and its spec."""
+        spec = AdapterSpec(1 + seed % 2, alpha=3.0, targets=self.targets, **METHODS[method])
         slot = engine.attach(spec, seed=seed)
         random = np.random.default_rng(seed)
         tensors = {
-            name: random.normal(0, 0.3, array.shape).astype(np.float32)
+            name: (
+                array * random.uniform(0.7, 1.4, array.shape)
+                if "magnitude" in name
+                else random.normal(0, 0.3, array.shape)
+            ).astype(np.float32)
             for name, array in engine.adapter(slot).items()
         }
         if settings:
             slot = engine.attach(spec, tensors, **settings)
         else:
             engine.load_adapter(slot, tensors)
-        return slot, tensors, spec.scale
+        return slot, tensors, spec
 
 
 def save_model(folder: Path, model_class: type, config: object) -> Path:

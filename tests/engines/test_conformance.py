@@ -10,7 +10,9 @@ from lorecraft.data.batches import Example, TokenBatch, flatten, pack
 from lorecraft.engines.base import BASE, Request
 from lorecraft.errors import AdapterError, EngineError, ModelError
 
-VOCABULARY = 40
+from .conftest import METHODS, VOCABULARY
+
+NO_ADAPTER = ({}, None)
 
 
 def examples(count: int, seed: int) -> list[Example]:
@@ -50,12 +52,21 @@ def train(engine, slot, steps):
     return losses
 
 
-def test_scores_a_forest_under_several_adapters_at_once(case):
+def attached(case, engine, methods) -> dict:
+    """Two adapters: slot -> tensors and spec, as the reference takes them."""
+    known = {BASE: NO_ADAPTER}
+    for seed, method in enumerate(methods, 1):
+        slot, tensors, spec = case.attach(engine, seed, method)
+        known[slot] = tensors, spec
+    return known
+
+
+@pytest.mark.parametrize(
+    "methods", [("lora", "rslora"), ("dora", "lora"), ("patterns", "all of them")], ids=" ".join
+)
+def test_scores_a_forest_under_several_adapters_at_once(case, methods):
     engine = case.open()
-    known = {BASE: ({}, 1.0)}
-    for seed in (1, 2):
-        slot, tensors, scale = case.attach(engine, seed)
-        known[slot] = tensors, scale
+    known = attached(case, engine, methods)
     batch = forest([0, 1, 0, 1, BASE, 1])
     expected = np.zeros(len(batch.tokens))
     for segment, tokens, weight in flatten(batch):
@@ -66,21 +77,17 @@ def test_scores_a_forest_under_several_adapters_at_once(case):
     assert (engine.score(batch)[batch.weight == 0] == 0).all()
 
 
-def reference_loss(case, batch, known) -> float:
-    """Every segment under the tensors and the scale of its slot, which ``known`` gives."""
-    total = 0.0
-    for segment, tokens, weight in flatten(batch):
-        log = case.log_probabilities(tokens, *known[int(batch.adapter[segment])])
-        at = np.flatnonzero(weight)
-        total -= float(weight[at].astype(float) @ log[at - 1, tokens[at]])
-    return total
-
-
-def reference_gradient(case, batch, tensors, scale, slot, frozen) -> tuple[float, dict]:
-    """Loss sum and its gradient by central differences."""
+def reference_gradient(case, batch, slot, tensors, spec, frozen) -> tuple[float, dict]:
+    """Loss sum and its gradient by central differences; ``frozen`` are other slots' tensors and
+    specs."""
 
     def loss(trial) -> float:
-        return reference_loss(case, batch, {slot: (trial, scale)} | frozen)
+        total, known = 0.0, {slot: (trial, spec, tensors)} | frozen
+        for segment, tokens, weight in flatten(batch):
+            log = case.log_probabilities(tokens, *known[int(batch.adapter[segment])])
+            at = np.flatnonzero(weight)
+            total -= float(weight[at].astype(float) @ log[at - 1, tokens[at]])
+        return total
 
     trial = {name: array.astype(float) for name, array in tensors.items()}
     gradient = {name: np.zeros(array.shape) for name, array in trial.items()}
@@ -96,18 +103,19 @@ def reference_gradient(case, batch, tensors, scale, slot, frozen) -> tuple[float
 
 
 @pytest.mark.parametrize("shape", ["rows", "forest"])
-def test_loss_gradient_and_updates_are_the_reference(case, shape):
+@pytest.mark.parametrize("method", METHODS)
+def test_loss_gradient_and_updates_are_the_reference(case, method, shape):
     engine = case.open()
     other, *frozen = case.attach(engine, 1)
-    known = {other: tuple(frozen), BASE: ({}, 1.0)}
-    slot, tensors, scale = case.attach(engine, 2, trainable=True)
+    known = {other: tuple(frozen), BASE: NO_ADAPTER}
+    slot, tensors, spec = case.attach(engine, 2, method, trainable=True)
     first = {name: np.zeros(array.shape) for name, array in tensors.items()}
     second = {name: np.zeros(array.shape) for name, array in tensors.items()}
     for step, max_norm in ((1, 0.0), (2, 0.05)):
         batch = pack(examples(2, step), slot)
         if shape == "forest":  # the slot's segments among others that learn nothing
             batch = forest([slot, slot, other, slot, BASE, slot])
-        total, gradient = reference_gradient(case, batch, tensors, scale, slot, known)
+        total, gradient = reference_gradient(case, batch, slot, tensors, spec, known)
         seen = engine.accumulate(batch)
         assert seen.total == pytest.approx(total, rel=1e-5)
         assert seen.weight == pytest.approx(float(batch.weight.sum()))
@@ -141,12 +149,10 @@ def test_accumulated_batches_weigh_like_one(case):
     assert results[0] == pytest.approx(results[1], rel=1e-4)
 
 
-def test_generates_greedily_under_several_adapters(case):
+@pytest.mark.parametrize("methods", [("lora", "rslora"), ("dora", "patterns")], ids=" ".join)
+def test_generates_greedily_under_several_adapters(case, methods):
     engine = case.open()
-    known = {BASE: ({}, 1.0)}
-    for seed in (1, 2):
-        slot, tensors, scale = case.attach(engine, seed)
-        known[slot] = tensors, scale
+    known = attached(case, engine, methods)
     random = np.random.default_rng(5)
     requests = [
         Request(
@@ -181,8 +187,9 @@ def test_a_request_draws_the_same_tokens_alone_and_in_company(case):
     assert alone != other
 
 
-def test_resumes_with_the_same_bits(case):
-    spec = AdapterSpec(rank=2, alpha=4.0, dropout=0.3, targets=case.targets)
+@pytest.mark.parametrize("method", ["lora", "all of them"])
+def test_resumes_with_the_same_bits(case, method):
+    spec = AdapterSpec(2, alpha=4.0, dropout=0.3, targets=case.targets, **METHODS[method])
     straight, resumed = case.open(), case.open()
     slot = straight.attach(spec, trainable=True, seed=1)
     train(straight, slot, range(3))
@@ -228,6 +235,13 @@ def test_learns_a_few_examples_by_heart(case):
     assert np.allclose(engine.score(base), before, atol=1e-4)
 
 
+def test_a_fresh_dora_adapter_changes_nothing_but_the_rounding(case):
+    engine = case.open()
+    slot, batch = engine.attach(AdapterSpec(rank=4, dora=True)), examples(2, 0)
+    seen = engine.score(pack(batch, slot))
+    np.testing.assert_allclose(seen, engine.score(pack(batch, BASE)), atol=1e-4)
+
+
 def test_a_fresh_adapter_changes_nothing_and_follows_its_seed(case):
     engine = case.open()
     first, second, third = (engine.attach(AdapterSpec(rank=4), seed=seed) for seed in (1, 1, 2))
@@ -245,6 +259,22 @@ def test_the_last_layers_alone_can_be_adapted(case):
     assert all(name.startswith("base_model.model.model.layers.1.") for name in names)
 
 
+def test_targets_may_be_a_regular_expression_for_whole_paths(case):
+    engine = case.open()
+    spec = AdapterSpec(rank=2, targets=r"model\.layers\.1\..*_proj", rank_pattern={"down_proj": 5})
+    tensors = engine.adapter(engine.attach(spec))
+    assert all(name.startswith("base_model.model.model.layers.1.") for name in tensors)
+    ranks = {name: len(array) for name, array in tensors.items() if "lora_A" in name}
+    assert {rank for name, rank in ranks.items() if "down_proj" in name} == {5}
+    assert {rank for name, rank in ranks.items() if "down_proj" not in name} == {2}
+
+
+def test_what_a_target_could_have_been_is_told(case):
+    with pytest.raises(AdapterError) as found:
+        case.open().attach(AdapterSpec(targets=("no_such_proj",)))
+    assert "down_proj" in str(found.value) and "model.layers.0." in str(found.value)
+
+
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
@@ -253,6 +283,13 @@ def test_the_last_layers_alone_can_be_adapted(case):
         (AdapterSpec(layers=0), "layers 0"),
         (AdapterSpec(targets=("no_such_proj",)), "no_such_proj"),
         (AdapterSpec(targets=("lm_head",)), "lm_head"),
+        (AdapterSpec(targets=()), "no targets"),
+        (AdapterSpec(targets="down_proj"), "'down_proj' matches no linear module"),
+        (AdapterSpec(targets=r".*\.(up|down"), "no regular expression"),
+        (AdapterSpec(rank_pattern={"down_proj": 0}), "rank 0"),
+        (AdapterSpec(rank_pattern={"down": 2}), "rank_pattern: 'down' matches no adapted module"),
+        (AdapterSpec(alpha_pattern={"lm_head": 2.0}), "alpha_pattern: 'lm_head'"),
+        (AdapterSpec(alpha_pattern={"(": 2.0}), "no regular expression"),
     ],
 )
 def test_refuses_an_adapter_that_cannot_be(case, spec, says):

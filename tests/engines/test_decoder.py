@@ -56,6 +56,8 @@ SPECS = {
     "all": AdapterSpec(rank=4, alpha=8),
     "some_targets": AdapterSpec(rank=3, alpha=3, targets=("q_proj", "v_proj", "down_proj")),
     "last_layers": AdapterSpec(rank=2, alpha=2, layers=2),
+    "dora": AdapterSpec(rank=3, alpha=3, dora=True, targets=r".*\.(q|v|up|down)_proj"),
+    "ranks": AdapterSpec(rank=2, alpha=2, rslora=True, rank_pattern={"k_proj": 5, r"1\..*": 3}),
 }
 
 
@@ -117,7 +119,8 @@ def started(engine, spec, seed=1):
     slot = engine.attach(spec, trainable=True)
     random = np.random.default_rng(seed)
     weights = {
-        name: random.normal(0, 0.2, array.shape) for name, array in engine.adapter(slot).items()
+        name: random.normal(0, 0.2, array.shape) + (array if array.ndim == 1 else 0)
+        for name, array in engine.adapter(slot).items()
     }
     engine.load_adapter(slot, weights)
     return slot
@@ -276,7 +279,7 @@ def test_packed_sizes_are_multiples():
 
 
 def test_scores_are_those_of_transformers_under_each_adapter(engine, monkeypatch):
-    slots = [BASE, started(engine, SPECS["all"]), started(engine, SPECS["some_targets"], seed=2)]
+    slots = [BASE, *(started(engine, SPECS[s], seed) for seed, s in enumerate(SPECS))]
     batches = [pack(examples((5, 2, 11), seed=slot + 2), slot) for slot in slots]
     scores = [engine.score(batch) for batch in batches]
     monkeypatch.setattr(engine, "_forward", by_autograd(engine))

@@ -14,11 +14,12 @@ import torch
 import transformers
 from safetensors.numpy import load_file, save_file
 
+from lorecraft.adapters import peft_format
 from lorecraft.adapters.spec import AdapterSpec
 from lorecraft.data.batches import Example, flatten, pack
 from lorecraft.engines import create
 from lorecraft.engines.base import BASE, Request
-from lorecraft.engines.torch import generation, passes
+from lorecraft.engines.torch import forward, generation, passes
 from lorecraft.engines.torch.decoder import Decoder
 from lorecraft.engines.torch.forward import OneByOne, Packed
 from lorecraft.errors import EngineError, ModelError, OutOfMemory
@@ -78,8 +79,83 @@ def qwen2_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("qwen2")
     torch.manual_seed(0)
     config = transformers.Qwen2Config(**SIZES)
-    transformers.Qwen2ForCausalLM(config).save_pretrained(folder)
+    network = transformers.Qwen2ForCausalLM(config)
+    for name, parameter in network.named_parameters():
+        if name.endswith("bias"):
+            torch.nn.init.normal_(parameter, 0.0, 0.3)
+    network.save_pretrained(folder)
     return folder
+
+
+PATTERNS = {
+    "rank_pattern": {"q_proj": 7, r"1\..*": 2},
+    "alpha_pattern": {r"(up|down)_proj": 3.0},
+}
+METHODS = {
+    "lora": {},
+    "rslora": {"rslora": True},
+    "dora": {"dora": True},
+    "patterns": PATTERNS,
+    "all of them": {"rslora": True, "dora": True, **PATTERNS},
+}
+
+
+@pytest.mark.parametrize("written_out", [True, False], ids=["written out", "by autograd"])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("family", ["qwen2", "qwen3"])
+def test_peft_gives_the_same_logits_and_gradients(
+    family, method, written_out, request, monkeypatch
+):
+    from peft import LoraConfig, get_peft_model
+
+    if not written_out:
+        monkeypatch.setattr(Decoder, "fits", lambda network: False)
+    folder = request.getfixturevalue(f"{family}_folder")
+    spec = AdapterSpec(rank=4, alpha=6.0, **METHODS[method])
+    engine, examples = opened(folder), some(6)
+    assert type(engine._forward) is (Decoder if written_out else Packed)
+    random = np.random.default_rng(0)
+    tensors = {
+        name: (
+            array * random.uniform(0.7, 1.4, array.shape)
+            if array.ndim == 1
+            else random.normal(0, 0.1, array.shape)
+        ).astype(np.float32)
+        for name, array in engine.adapter(engine.attach(spec)).items()
+    }
+    slot = engine.attach(spec, tensors, trainable=True)
+    patterns = {"rank_pattern": spec.rank_pattern, "alpha_pattern": spec.alpha_pattern}
+    settings = LoraConfig(
+        r=4,
+        lora_alpha=6,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+        use_rslora=spec.rslora,
+        use_dora=spec.dora,
+        **patterns,
+    )
+    tuned = get_peft_model(network_of(folder), settings)
+    parameters = {
+        name.replace(".default", "").replace("vector.weight", "vector"): p
+        for name, p in tuned.named_parameters()
+    }
+    assert set(tensors) == {name for name in parameters if "lora" in name}
+    for name, array in tensors.items():
+        parameters[name].data.copy_(torch.from_numpy(array))
+    seen = engine.score(pack(examples, slot))
+    assert np.abs(seen - expected_scores(tuned, examples)).max() < 3e-5
+
+    loss = 0.0
+    for example in examples:
+        ids = torch.from_numpy(example.tokens).long()[None]
+        log = tuned(input_ids=ids, use_cache=False).logits[0].log_softmax(-1)
+        loss = loss - log[:-1].gather(1, ids[0, 1:, None]).sum()
+    loss.backward()
+    summed = engine.accumulate(pack(examples, slot))
+    assert summed.total == pytest.approx(loss.item(), rel=1e-5)
+    for name, view in engine._adapters.attached[slot].split(engine._optimiser.gradient).items():
+        expected = parameters[name].grad
+        assert float((view - expected).norm() / expected.norm()) < 1e-4, name
 
 
 FAMILIES = {
@@ -341,5 +417,126 @@ def test_names_what_a_quantisation_needs(llama_folder):
 def test_dropout_of_the_frozen_model_is_off(tmp_path):
     config = transformers.SeedOssConfig(**SIZES, residual_dropout=0.1, attention_dropout=0.1)
     transformers.SeedOssForCausalLM(config).save_pretrained(tmp_path)
-    seen = opened(tmp_path)._adapters._network.config
+    seen = opened(tmp_path)._forward._network.config
     assert seen.attention_dropout == seen.residual_dropout == 0.0
+
+
+GEMMA3 = {
+    "text_config": SIZES,
+    "vision_config": {
+        "hidden_size": 16,
+        "intermediate_size": 24,
+        "num_hidden_layers": 2,  # as many as the decoder's
+        "num_attention_heads": 2,
+        "image_size": 28,
+        "patch_size": 14,
+    },
+    "mm_tokens_per_image": 4,
+}
+
+
+@pytest.fixture(scope="module")
+def seeing_folder(tmp_path_factory):
+    """A model with an encoder for images beside its decoder, q_proj and v_proj in both."""
+    folder = tmp_path_factory.mktemp("gemma3")
+    torch.manual_seed(0)
+    config = transformers.Gemma3Config(**GEMMA3)
+    transformers.Gemma3ForConditionalGeneration(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("targets", ["all-linear", ("q_proj", "v_proj"), r".*[qv]_proj"])
+def test_no_target_is_found_in_the_encoder_of_a_model_that_sees(seeing_folder, targets, tmp_path):
+    from peft import PeftModel
+
+    engine, spec = opened(seeing_folder), AdapterSpec(rank=2, targets=targets)
+    slot = engine.attach(spec)
+    tensors = engine.adapter(slot)
+    assert all(name.startswith("base_model.model.model.language_model.") for name in tensors)
+    random = np.random.default_rng(0)
+    tensors = {name: random.normal(0, 0.1, array.shape) for name, array in tensors.items()}
+    engine.load_adapter(slot, tensors)
+    peft_format.save(tmp_path / "adapter", spec, tensors, "gemma3")
+    network = transformers.Gemma3ForConditionalGeneration.from_pretrained(seeing_folder)
+    tuned = PeftModel.from_pretrained(network.eval(), tmp_path / "adapter")
+    assert {n.replace(".default", "") for n, _ in tuned.named_parameters() if "lora" in n} == {
+        *tensors
+    }
+    examples = some(3)
+    seen = engine.score(pack(examples, slot))
+    assert np.abs(seen - expected_scores(tuned, examples)).max() < 1e-4
+
+
+def test_dora_with_dropout_is_what_peft_computes(qwen2_folder):
+    """With the mask of ours, of which PEFT's layer knows nothing."""
+    from peft import LoraConfig, get_peft_model
+
+    engine = opened(qwen2_folder)
+    path = "model.layers.1.self_attn.k_proj"
+    spec = AdapterSpec(rank=3, alpha=6.0, dropout=0.5, dora=True, targets=(path,))
+    slot = engine.attach(spec, trainable=True)
+    random = np.random.default_rng(0)
+    tensors = {n: a + random.normal(0, 0.2, a.shape) for n, a in engine.adapter(slot).items()}
+    engine.load_adapter(slot, tensors)
+    settings = LoraConfig(r=3, lora_alpha=6, lora_dropout=0.5, target_modules=[path], use_dora=True)
+    tuned = get_peft_model(network_of(qwen2_folder), settings).train()
+    parameters = {
+        name.replace(".default", "").replace("vector.weight", "vector"): p
+        for name, p in tuned.named_parameters()
+    }
+    for name, array in tensors.items():
+        parameters[name].data.copy_(torch.from_numpy(array))
+    (example,) = some(1)
+    inputs = len(example.tokens) - 1
+    ours = torch.Generator().manual_seed(0)  # the seed of `attach`
+    sizes = forward.rounded([forward.Row(example.tokens[:-1], np.arange(inputs), slot)])
+    mask = torch.empty(1, sum(len(row.tokens) for row in sizes), SIZES["hidden_size"])
+    mask = mask.bernoulli_(0.5, generator=ours).div_(0.5)[:, :inputs]
+    layer = tuned.get_submodule(f"base_model.model.{path}")
+    layer.lora_dropout["default"] = Masked(mask)
+    ids = torch.from_numpy(example.tokens).long()[None]
+    log = tuned(input_ids=ids[:, :-1], use_cache=False).logits[0].log_softmax(-1)
+    loss = -log.gather(1, ids[0, 1:, None]).sum()
+    loss.backward()
+    assert engine.accumulate(pack([example], slot)).total == pytest.approx(loss.item(), rel=1e-5)
+    for name, view in engine._adapters.attached[slot].split(engine._optimiser.gradient).items():
+        expected = parameters[name].grad
+        assert float((view - expected).norm() / expected.norm()) < 1e-4, name
+
+
+class Masked(torch.nn.Module):
+    def __init__(self, mask):
+        super().__init__()
+        self.mask = mask
+
+    def forward(self, x):
+        return x * self.mask
+
+
+@pytest.mark.parametrize("quantization", ["int8", "nf4"])
+def test_dora_on_a_quantised_base_divides_by_the_lengths_of_what_it_multiplies(
+    qwen2_folder, quantization
+):
+    pytest.importorskip("bitsandbytes")
+    from peft.utils.integrations import dequantize_module_weight
+
+    engine = opened(qwen2_folder, quantization=quantization)
+    slot = engine.attach(AdapterSpec(rank=2, dora=True), trainable=True)
+    batch = pack(some(3), slot)
+    np.testing.assert_allclose(engine.score(batch), engine.score(pack(some(3), BASE)), atol=1e-3)
+    path = "model.layers.1.mlp.up_proj"
+    other = opened(qwen2_folder, quantization=quantization)._forward._network
+    weight = dequantize_module_weight(other.get_submodule(path)).float()
+    magnitudes = engine.adapter(slot)[f"base_model.model.{path}.lora_magnitude_vector"]
+    np.testing.assert_allclose(magnitudes, weight.norm(dim=1).numpy(), rtol=1e-4)
+    losses = []
+    for _ in range(5):
+        losses.append(engine.accumulate(batch).total)
+        engine.update(1e-2)
+    assert losses[-1] < losses[0]
+
+
+def test_magnitudes_are_not_rounded_to_the_weights_dtype(llama_folder):
+    engine = opened(llama_folder, "bfloat16")
+    slot = engine.attach(AdapterSpec(rank=2, dora=True))
+    assert np.array_equal(engine.score(pack(some(6), slot)), engine.score(pack(some(6), BASE)))

@@ -153,6 +153,7 @@ def test_a_folder_beside_the_recipe_is_the_model(folder: Path) -> None:
         "data: {train: {path: hf:a/b, text: '{q}'}, valid: train.jsonl}\n",
         SMALLEST + "name: '1e5'\nstages: [{kind: sft, learning_rate: 1e-5, patience: 3}]\n",
         SMALLEST + "name: 'no'\nadapter: {targets: [q_proj, v_proj], layers: 2}\n",
+        SMALLEST + "adapter: {dora: true, targets: '.*[qv]_proj', rank_pattern: {'1\\..*': 4}}\n",
         SMALLEST + "require: {recall: 0.9, bleed: 0, at: low}\ndata: {decline: 'né: #1'}\n",
     ],
 )
@@ -220,6 +221,13 @@ output: 5
         (SMALLEST + "adapter: {rank: 2.5}\n", "2: adapter.rank: expected a whole number"),
         (SMALLEST + "adapter: {alpha: .inf}\n", "2: adapter.alpha: expected a number above 0"),
         (SMALLEST + "adapter: {targets: []}\n", "2: adapter.targets: expected all-linear or a"),
+        (SMALLEST + "adapter: {targets: q_proj}\n", "2: adapter.targets: expected all-linear or a"),
+        (SMALLEST + "adapter: {targets: '(q'}\n", "2: adapter.targets: no regular expression: (q"),
+        (SMALLEST + "adapter: {dora: maybe}\n", "2: adapter.dora: expected true or false"),
+        (
+            SMALLEST + "adapter: {rank_pattern: {q_proj: 0}}\n",
+            "2: adapter.rank_pattern: expected keys with whole numbers of at least 1",
+        ),
         (SMALLEST + "stages: []\n", "2: stages: expected a list of sections, saw an empty list"),
         (SMALLEST + "name: ../x\n", "2: name: expected letters, digits, '-', '_' and '.'"),
         (SMALLEST + "data: {general: buildin}\n", "2: data.general: no such file: "),

@@ -167,6 +167,38 @@ def test_a_run_may_start_from_a_stage_of_another(write_recipe: WriteRecipe) -> N
     assert "started from the adapter in" in (second / "report.md").read_text()
 
 
+ALL_OF_IT = {
+    "rank": 2,
+    "dora": True,
+    "rslora": True,
+    "targets": r".*\.(mix|up)_proj",
+    "rank_pattern": {"up_proj": 3},
+    "alpha_pattern": {r"0\.mlp\..*": 8},
+}
+
+
+def test_an_adapter_of_every_kind_is_trained_kept_and_gone_on_from(
+    write_recipe: WriteRecipe,
+) -> None:
+    first = run(write_recipe(name="first", adapter=ALL_OF_IT))
+    spec, tensors = formats.load(first / "stages/01-cpt/adapter")
+    assert spec.dora and spec.rslora
+    assert {len(array) for name, array in tensors.items() if "up_proj.lora_A" in name} == {3}
+    sft = [{"kind": "sft", **STAGE}]
+    section = {**ALL_OF_IT, "start": "first/cpt"}
+    second = run(write_recipe(name="second", stages=sft, adapter=section))
+    assert adapter(second, "01-sft") == adapter(first, "02-sft")
+    with pytest.raises(AdapterError, match="rank: 2, alpha: 32, rslora: true, dora: true, rank_pa"):
+        run(write_recipe(name="third", stages=sft, adapter={**section, "dora": False}))
+
+
+def test_a_smoke_run_leaves_out_what_only_the_own_model_has(write_recipe: WriteRecipe) -> None:
+    section = {"dora": True, "targets": ["c_attn"], "rank_pattern": {"c_attn": 4}, "layers": 40}
+    folder = pipeline.run(write_recipe(adapter=section), small=True, progress=Silent()).folder
+    spec, _ = formats.load(folder / "stages/01-cpt/adapter")
+    assert (spec.dora, spec.rank, spec.rank_pattern) == (True, 16, {})
+
+
 def test_an_adapter_of_mlx_lm_s_form_is_a_start_too(
     write_recipe: WriteRecipe, tmp_path: Path
 ) -> None:
@@ -198,7 +230,8 @@ def as_mlx(folder: Path, made: Path, rank: int, scale: float) -> Path:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"fine_tune_type": "dora"}, "fine_tune_type dora"),
+        ({"fine_tune_type": "full"}, "fine_tune_type full"),
+        ({"fine_tune_type": "dora"}, "magnitudes for 0 modules"),
         ({"lora_parameters": {"scale": 2.0}}, "KeyError 'rank'"),
         ({"lora_parameters": {"rank": 3, "scale": 16.0}}, "rank 3, as"),
     ],
@@ -217,7 +250,10 @@ def test_mlx_lm_s_form_is_read_carefully(
 @pytest.mark.parametrize(
     ("section", "says"),
     [
-        ({"rank": 3, "start": "first/cpt"}, "rank 2 and alpha 32"),
+        (
+            {"rank": 3, "start": "first/cpt"},
+            r"rank: 2, alpha: 32\n  expected: the recipe's: rank: 3",
+        ),
         ({"rank": 2, "start": "first/dpo"}, "no trained stage 'dpo'"),
         ({"rank": 2, "start": "nowhere"}, "no adapter 'nowhere'"),
     ],

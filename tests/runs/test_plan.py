@@ -197,6 +197,28 @@ def test_without_the_hub_a_plan_goes_as_far_as_it_can(write_recipe: WriteRecipe)
     away.check()
 
 
+def test_what_names_blocks_beyond_those_that_are_tried_is_planned_for_too(
+    write_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    size = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 10}
+    section = {
+        "dora": True,
+        "targets": r".*\.[6-9]\.mlp\..*_proj",
+        "rank_pattern": {r"9\..*": 4},
+        "rank": 2,
+    }
+    recipe = write_recipe(
+        engine="torch",
+        model={"path": str(huge_model(tmp_path / "deep", **size)), "dtype": "float32"},
+        adapter=section,
+        stages=[{"kind": "sft", **STAGE}],
+    )
+    made = plan(recipe)
+    each = 3 * (32 + 48)  # in and out of gate, up and down
+    assert made.trained == 3 * 2 * each + 4 * each + 4 * (48 + 48 + 32)
+    assert made.seconds is not None and made.seconds > 0
+
+
 def test_an_adapter_that_fits_nowhere_is_told_by_the_plan(write_recipe: WriteRecipe) -> None:
     recipe = write_recipe(adapter={"rank": 2, "targets": ["gate"]})
     with pytest.raises(AdapterError, match="target 'gate' matches no linear module"):

@@ -14,33 +14,33 @@ from lorecraft.errors import AdapterError
 
 WEIGHTS = "adapters.safetensors"
 
-# mlx-lm keeps both matrices transposed: A [in, rank] and B [rank, out].
-_SUFFIXES = {".lora_a": ".lora_A.weight", ".lora_b": ".lora_B.weight"}
+# mlx-lm keeps both matrices transposed: A [in, rank] and B [rank, out]; m is DoRA's.
+_NAMES = {"lora_a": "lora_A.weight", "lora_b": "lora_B.weight", "m": "lora_magnitude_vector"}
 
 
 def load(folder: Path) -> tuple[AdapterSpec, Tensors]:
-    """Read a LoRA adapter that mlx-lm wrote; the tensors by PEFT name, as float32.
+    """Read a LoRA or DoRA adapter that mlx-lm wrote; the tensors by PEFT name, as float32.
 
-    Raises AdapterError for what is missing, broken, or is no LoRA.
+    Raises AdapterError for what is missing, broken, or is neither.
     """
-    rank, scale, dropout = _parameters(folder / CONFIG)
+    rank, scale, dropout, dora = _parameters(folder / CONFIG)
     tensors: Tensors = {}
     for name, tensor in read_tensors(folder / WEIGHTS).items():
-        path, suffix = name[: -len(".lora_a")], name[-len(".lora_a") :]
-        if suffix not in _SUFFIXES:
+        path, _, last = name.rpartition(".")
+        if last not in _NAMES:
             raise AdapterError(
                 f"{folder / WEIGHTS} has a tensor {name!r}",
                 "names such as model.layers.0.self_attn.q_proj.lora_a (a LoRA of linear modules)",
             )
-        tensors[f"base_model.model.{path}{_SUFFIXES[suffix]}"] = np.ascontiguousarray(tensor.T)
+        tensors[f"base_model.model.{path}.{_NAMES[last]}"] = np.ascontiguousarray(tensor.T)
     modules = (name.split(".lora_")[0].removeprefix("base_model.model.") for name in tensors)
-    spec = AdapterSpec(rank, scale * rank, dropout, tuple(dict.fromkeys(modules)))
+    spec = AdapterSpec(rank, scale * rank, dropout, tuple(dict.fromkeys(modules)), dora=dora)
     check_tensors(folder / WEIGHTS, spec, tensors)
     return spec, tensors
 
 
-def _parameters(path: Path) -> tuple[int, float, float]:
-    """Rank, scale (alpha / rank) and dropout."""
+def _parameters(path: Path) -> tuple[int, float, float, bool]:
+    """Rank, scale (alpha / rank), dropout, and whether it is DoRA."""
     try:
         config: dict[str, Any] = json.loads(path.read_text("utf-8"))
         given = config["lora_parameters"]
@@ -51,6 +51,8 @@ def _parameters(path: Path) -> tuple[int, float, float]:
             "mlx-lm's configuration, with lora_parameters: rank and scale",
         ) from error
     kind = config.get("fine_tune_type", "lora")
-    if kind != "lora" or rank < 1:
-        raise AdapterError(f"{path}: fine_tune_type {kind}, rank {rank}", "lora, rank 1 or more")
-    return rank, scale, float(dropout)
+    if kind not in ("lora", "dora") or rank < 1:
+        raise AdapterError(
+            f"{path}: fine_tune_type {kind}, rank {rank}", "lora or dora, rank 1 or more"
+        )
+    return rank, scale, float(dropout), kind == "dora"

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lorecraft.adapters.spec import AdapterSpec
+from lorecraft.adapters.spec import ALL, AdapterSpec, unmatched
 from lorecraft.disk import replacing
 from lorecraft.errors import AdapterError
 
@@ -20,12 +19,9 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 Tensors = dict[str, NDArray[np.float32]]
 
-_NAME = re.compile(r"^base_model\.model\.(?P<path>.+)\.lora_[AB]\.weight$")
+_NAME = re.compile(r"^base_model\.model\.(?P<path>.+)\.(lora_[AB]\.weight|lora_magnitude_vector)$")
 _BLOCK = re.compile(r"\.(\d+)\.")
 _UNREAD = {
-    "use_dora": "DoRA",
-    "rank_pattern": "ranks that differ from module to module",
-    "alpha_pattern": "alphas that differ from module to module",
     "modules_to_save": "whole modules saved beside the adapter",
     "trainable_token_indices": "trained token embeddings",
     "target_parameters": "adapted parameters that belong to no linear module",
@@ -77,24 +73,27 @@ def load(folder: Path) -> tuple[AdapterSpec, Tensors]:
                 "names such as base_model.model.<module>.lora_A.weight (a LoRA of linear modules)",
             )
         paths.append(match["path"])
-    rank = int(config["r"])
-    # Rank-stabilised LoRA (arXiv:2312.03732) scales by alpha / sqrt(rank).
-    stabilised = math.sqrt(rank) if config.get("use_rslora") else 1.0
+    targets = tuple(dict.fromkeys(paths))
     spec = AdapterSpec(
-        rank=rank,
-        alpha=float(config["lora_alpha"]) * stabilised,
+        rank=int(config["r"]),
+        alpha=float(config["lora_alpha"]),
         dropout=float(config.get("lora_dropout") or 0.0),
-        targets=tuple(dict.fromkeys(paths)),
+        targets=targets,
+        rslora=bool(config.get("use_rslora")),
+        dora=bool(config.get("use_dora")),
+        rank_pattern=_pattern(config, "rank_pattern", targets),
+        alpha_pattern=_pattern(config, "alpha_pattern", targets),
     )
     check_tensors(folder / WEIGHTS, spec, tensors)
     return spec, tensors
 
 
 def _config(spec: AdapterSpec, tensors: Mapping[str, Any], base: str) -> dict[str, Any]:
-    """What PEFT reads. It takes `all-linear` for more than the blocks, so modules are named."""
+    """What PEFT reads."""
     paths = {match["path"] for name in tensors if (match := _NAME.match(name))}
     blocks = sorted({int(match[1]) for path in paths if (match := _BLOCK.search(path))})
-    named = {path.rsplit(".", 1)[-1] for path in paths}
+    targets = _targets(spec, paths)
+    some = spec.layers != "all" and targets != sorted(paths)
     return {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -103,16 +102,47 @@ def _config(spec: AdapterSpec, tensors: Mapping[str, Any], base: str) -> dict[st
         "r": spec.rank,
         "lora_alpha": spec.alpha,
         "lora_dropout": spec.dropout,
-        "target_modules": sorted(named if spec.targets == ("all-linear",) else spec.targets),
-        "layers_to_transform": None if spec.layers == "all" else blocks,
-        "layers_pattern": None if spec.layers == "all" else _layers_pattern(paths),
+        "target_modules": targets,
+        "layers_to_transform": blocks if some else None,
+        "layers_pattern": _layers_pattern(paths) if some else None,
+        "rank_pattern": dict(spec.rank_pattern),
+        "alpha_pattern": dict(spec.alpha_pattern),
         "bias": "none",
         "fan_in_fan_out": False,
         "init_lora_weights": True,
         "modules_to_save": None,
-        "use_dora": False,
-        "use_rslora": False,
+        "use_dora": spec.dora,
+        "use_rslora": spec.rslora,
     }
+
+
+def _targets(spec: AdapterSpec, paths: set[str]) -> str | list[str]:
+    """What PEFT finds these modules by: whole paths where anything shorter would also be found
+    beside the decoder (in the encoder of a model that sees), or in other blocks."""
+    expression = isinstance(spec.targets, str) and spec.targets != ALL
+    if any("language_model" in path for path in paths) or (expression and spec.layers != "all"):
+        return sorted(paths)
+    if expression:
+        return str(spec.targets)
+    # PEFT takes `all-linear` for more than the blocks.
+    named = {path.rsplit(".", 1)[-1] for path in paths}
+    return sorted(named if spec.targets == ALL else spec.targets)
+
+
+def _pattern(config: Mapping[str, Any], key: str, paths: Sequence[str]) -> dict[str, Any]:
+    """A pattern of PEFT's, without what is for no module: PEFT only warns of that.
+
+    Raises AdapterError for what is no pattern.
+    """
+    given = config.get(key) or {}
+    try:
+        excess = unmatched(given, paths)
+        known = {name: given[name] for name in given if name not in excess}
+        if all(number > 0 for number in known.values()):
+            return known
+    except (re.error, TypeError, AttributeError):
+        pass
+    raise AdapterError(f"{CONFIG}: {key} is {given!r}", "modules and numbers above 0")
 
 
 def _layers_pattern(paths: set[str]) -> str:
@@ -180,14 +210,26 @@ def read_tensors(path: Path) -> Tensors:
 
 
 def check_tensors(path: Path, spec: AdapterSpec, tensors: Tensors) -> None:
-    """Raises AdapterError unless ``tensors`` (by PEFT name) are finite and of the spec's rank."""
+    """Raises AdapterError unless ``tensors`` (by PEFT name) are finite, of the spec's ranks, and
+    hold magnitudes where it is DoRA."""
     if not tensors:
         raise AdapterError(f"{path} holds no tensors", "a LoRA adapter")
+    magnitudes = sum(name.endswith("vector") for name in tensors)
+    wanted = len(spec.targets) if spec.dora else 0
+    if magnitudes != wanted:
+        raise AdapterError(
+            f"{path} holds DoRA's magnitudes for {magnitudes} modules",
+            f"for {wanted}, as {CONFIG} says",
+        )
     for name, tensor in tensors.items():
-        if tensor.ndim != 2 or tensor.shape[name.endswith("lora_B.weight")] != spec.rank:
+        match = _NAME.match(name)
+        rank = spec.rank_of(match["path"]) if match else spec.rank
+        side = name.endswith("lora_B.weight")
+        if name.endswith("vector") == (tensor.ndim == 2) or (
+            tensor.ndim == 2 and tensor.shape[side] != rank
+        ):
             raise AdapterError(
-                f"{path}: {name} has shape {list(tensor.shape)}",
-                f"rank {spec.rank}, as {CONFIG} says",
+                f"{path}: {name} has shape {list(tensor.shape)}", f"rank {rank}, as {CONFIG} says"
             )
         if not np.isfinite(tensor).all():
             raise AdapterError(

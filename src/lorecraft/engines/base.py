@@ -79,6 +79,7 @@ class Outline:
     Attributes:
         parameters, trained: numbers in the model and in the adapter.
         blocks, adapted: decoder blocks, and how many of them the adapter is in.
+        kinds: what the adapted linears are called inside their blocks.
         weights: bytes of the frozen weights.
         quantized: what they would be, by quantization, where the recipe asks for none.
         adapter: bytes of the attached adapter.
@@ -94,6 +95,7 @@ class Outline:
     trained: int
     blocks: int
     adapted: int
+    kinds: tuple[str, ...]
     weights: int
     quantized: Mapping[str, int]
     adapter: int
@@ -114,7 +116,7 @@ class Engine(Protocol):
 
     One slot at most is trainable. A slot's tensors have PEFT's names, without a prefix for the
     adapter's own name: ``base_model.model.<module path>.lora_A.weight`` [rank, in] and
-    ``...lora_B.weight`` [out, rank], float32.
+    ``...lora_B.weight`` [out, rank], with DoRA also ``...lora_magnitude_vector`` [out], float32.
     """
 
     name: str
@@ -148,8 +150,9 @@ class Engine(Protocol):
     ) -> int:
         """Add an adapter and return its slot.
 
-        Without ``weights``: A ~ Kaiming-uniform from ``seed``, B = 0, as in PEFT. Raises
-        AdapterError when the spec matches no module, or the weights do not fit.
+        Without ``weights``: A ~ Kaiming-uniform from ``seed``, B = 0, DoRA's magnitudes the lengths
+        of the frozen weight's rows, as in PEFT. Raises AdapterError when the spec matches no
+        module, or the weights do not fit.
         """
 
     def detach(self, slot: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import tracemalloc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -38,9 +39,16 @@ class _Slot:
     spec: AdapterSpec
     tensors: dict[str, Float32]
 
-    def pair(self, path: str) -> tuple[Float32, Float32] | None:
-        a, b = lora.names(path)
-        return (self.tensors[a], self.tensors[b]) if a in self.tensors else None
+    def at(self, path: str) -> tuple[Float32, Float32, Float32 | None] | None:
+        """A, B and DoRA's magnitudes."""
+        a, b, m = lora.names(path)
+        return (
+            (self.tensors[a], self.tensors[b], self.tensors.get(m)) if a in self.tensors else None
+        )
+
+
+_Directed = tuple[Float64, Float64]
+"""What DoRA's magnitudes multiply, and the lengths that it was divided by."""
 
 
 @lru_cache(maxsize=256)
@@ -65,7 +73,7 @@ class _Pass:
         dropout: np.random.Generator | None = None,
     ) -> None:
         self.weights, self.slot, self.dropout = weights, slot, dropout
-        self.saved: dict[str, tuple[Float64, Float64 | None]] = {}
+        self.saved: dict[str, tuple[Float64, Float64 | None, _Directed | None]] = {}
         self.activations: list[Float64] = []
 
     def forward(self, tokens: NDArray[np.int32]) -> Float64:
@@ -92,30 +100,44 @@ class _Pass:
         return gradients
 
     def _linear(self, path: str, x: Float64) -> Float64:
-        y = x @ self.weights[path].T
-        pair = self.slot.pair(path) if self.slot else None
-        if self.slot is None or pair is None:
+        w = self.weights[path]
+        y = x @ w.T
+        adapted = self.slot.at(path) if self.slot else None
+        if self.slot is None or adapted is None:
             return y
-        a, b = pair
+        a, b, m = adapted
         mask, p = None, self.slot.spec.dropout
         if self.dropout is not None and p > 0:
             mask = (self.dropout.random(x.shape) >= p) / (1 - p)
         dropped = x if mask is None else x * mask
-        self.saved[path] = dropped, mask
-        return y + self.slot.spec.scale * (dropped @ a.T) @ b.T
+        scale = self.slot.spec.scale_of(path)
+        low = scale * (dropped @ a.T) @ b.T
+        if m is None:
+            self.saved[path] = dropped, mask, None
+            return y + low
+        base = dropped @ w.T
+        length = np.linalg.norm(w + scale * b @ a, axis=1)
+        self.saved[path] = dropped, mask, ((base + low) / length, length)
+        return y - base + m / length * (base + low)
 
     def _linear_backward(self, path: str, dy: Float64, gradients: dict[str, Float64]) -> Float64:
-        dx = dy @ self.weights[path]
-        pair = self.slot.pair(path) if self.slot else None
-        if self.slot is None or pair is None:
-            return dx
-        (a, b), (x, mask) = pair, self.saved[path]
-        name_a, name_b = lora.names(path)
-        dy = self.slot.spec.scale * dy
+        w = self.weights[path]
+        adapted = self.slot.at(path) if self.slot else None
+        if self.slot is None or adapted is None:
+            return dy @ w
+        (a, b, m), (x, mask, directed) = adapted, self.saved[path]
+        name_a, name_b, name_m = lora.names(path)
+        dx, through = dy @ w, np.zeros(x.shape)
+        if m is not None and directed is not None:
+            direction, length = directed
+            gradients[name_m] = (dy * direction).sum(0)
+            through += (dy * (m / length - 1)) @ w
+            dy = dy * (m / length)
+        dy = self.slot.spec.scale_of(path) * dy
         inner = dy @ b
         gradients[name_a] = inner.T @ x
         gradients[name_b] = dy.T @ (x @ a.T)
-        through = inner @ a
+        through += inner @ a
         return dx + (through if mask is None else through * mask)
 
 
@@ -167,8 +189,8 @@ class FakeEngine:
     ) -> Outline:
         tried = FakeEngine()
         tried.open(model, dtype, quantization)
-        adapter = tried._slots[tried.attach(spec)].tensors.values()
-        trained = sum(array.size for array in adapter)
+        chosen = lora.choose(spec, tried._linears, BLOCKS)
+        trained = sum(math.prod(shape) for shape in lora.shapes(spec, chosen).values())
         parameters = sum(array.size for array in tried._weights.values())
         return Outline(
             device=self.device,
@@ -176,7 +198,8 @@ class FakeEngine:
             parameters=parameters,
             trained=trained,
             blocks=BLOCKS,
-            adapted=BLOCKS if spec.layers == "all" else int(spec.layers),
+            adapted=len({linear.block for linear in chosen}),
+            kinds=lora.kinds(chosen),
             weights=8 * parameters,
             quantized={},
             adapter=4 * trained,
@@ -197,10 +220,11 @@ class FakeEngine:
         seed: int = 0,
     ) -> int:
         chosen = lora.choose(spec, self._linears, BLOCKS)
-        expected = lora.shapes(spec.rank, chosen)
-        tensors = (
-            lora.initial(expected, seed) if weights is None else lora.fitted(expected, weights)
-        )
+        expected = lora.shapes(spec, chosen)
+        if weights is None:
+            tensors = lora.initial(expected, seed, self._lengths)
+        else:
+            tensors = lora.fitted(expected, weights)
         slot, self._attached = self._attached, self._attached + 1
         self._slots[slot] = _Slot(spec, {name: array.copy() for name, array in tensors.items()})
         if trainable:
@@ -354,6 +378,9 @@ class FakeEngine:
         watch.bytes = tracemalloc.get_traced_memory()[1] - held
         if not before:
             tracemalloc.stop()
+
+    def _lengths(self, path: str) -> Float32:
+        return np.linalg.norm(self._weights[path], axis=1).astype(np.float32)
 
     def _slot(self, slot: int) -> _Slot:
         if slot == BASE:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lorecraft.adapters.spec import AdapterSpec
+from lorecraft.adapters.spec import ALL, AdapterSpec, is_called, unmatched
 from lorecraft.engines.base import BASE, Arrays
 from lorecraft.errors import AdapterError
 
@@ -25,18 +26,20 @@ class Linear:
     outputs: int
 
 
-def names(path: str) -> tuple[str, str]:
-    """PEFT's names of A and B at a module path."""
-    return f"base_model.model.{path}.lora_A.weight", f"base_model.model.{path}.lora_B.weight"
+def names(path: str) -> tuple[str, str, str]:
+    """PEFT's names of A, B and DoRA's magnitudes at a module path."""
+    at = f"base_model.model.{path}"
+    return f"{at}.lora_A.weight", f"{at}.lora_B.weight", f"{at}.lora_magnitude_vector"
 
 
 def choose(spec: AdapterSpec, linears: Sequence[Linear], blocks: int) -> list[Linear]:
     """The linears that ``spec`` adapts, in the model's order.
 
-    Raises AdapterError for a rank, a number of layers or a target that cannot be.
+    Raises AdapterError for a rank, a number of layers, a target or a pattern that cannot be.
     """
-    if spec.rank < 1:
-        raise AdapterError(f"adapter rank {spec.rank}", expected="a rank of at least 1")
+    for rank in (spec.rank, *spec.rank_pattern.values()):
+        if rank < 1:
+            raise AdapterError(f"adapter rank {rank}", expected="a rank of at least 1")
     last = blocks if spec.layers == "all" else spec.layers
     if not isinstance(last, int) or not 1 <= last <= blocks:
         raise AdapterError(
@@ -44,53 +47,84 @@ def choose(spec: AdapterSpec, linears: Sequence[Linear], blocks: int) -> list[Li
             expected=f"'all' or 1 to {blocks}",
         )
     within = [linear for linear in linears if linear.block >= blocks - last]
-    if spec.targets == ("all-linear",):
-        chosen = within
-    else:
-        known = sorted({linear.path.rsplit(".", 1)[-1] for linear in within})
-        for target in spec.targets:
-            if not any(_is_called(linear.path, target) for linear in within):
-                raise AdapterError(
-                    f"adapter target {target!r} matches no linear module",
-                    expected=f"names among {', '.join(known) or '(none)'}, or all-linear",
-                )
-        chosen = [
-            linear for linear in within if any(_is_called(linear.path, t) for t in spec.targets)
-        ]
-    if not chosen:
+    try:
+        chosen = [linear for linear in within if spec.adapts(linear.path)]
+        _check_all_match(spec, within, chosen)
+    except re.error as error:
         raise AdapterError(
-            "the adapter matches no linear module", expected="a model whose blocks hold linears"
-        )
+            f"adapter pattern {error.pattern!r} is no regular expression: {error}",
+            expected="a pattern such as .*\\.[qv]_proj",
+        ) from error
     return chosen
 
 
-def _is_called(path: str, target: str) -> bool:
-    return path == target or path.endswith("." + target)
+def _check_all_match(spec: AdapterSpec, within: Sequence[Linear], chosen: Sequence[Linear]) -> None:
+    """Raises AdapterError for a target or a pattern that is for no module."""
+    there = _told(within)
+    if isinstance(spec.targets, str):
+        missed = [] if chosen else [spec.targets]
+    else:
+        missed = [t for t in spec.targets if not any(is_called(x.path, t) for x in within)]
+    if missed or not chosen:
+        raise AdapterError(
+            f"adapter target {missed[0]!r} matches no linear module"
+            if missed
+            else "the adapter has no targets",
+            expected=f"names among {there}, a regular expression for whole paths, or {ALL}",
+        )
+    for key in ("rank_pattern", "alpha_pattern"):
+        missed = unmatched(getattr(spec, key), [linear.path for linear in chosen])
+        if missed:
+            raise AdapterError(
+                f"adapter.{key}: {missed[0]!r} matches no adapted module",
+                expected=f"names among {_told(chosen)}, or a regular expression that ends one's "
+                "path",
+            )
 
 
-def shapes(rank: int, linears: Sequence[Linear]) -> dict[str, tuple[int, int]]:
-    """PEFT name -> shape, A before B, in the order of ``linears``."""
-    result = {}
-    for linear in linears:
-        a, b = names(linear.path)
-        result[a], result[b] = (rank, linear.inputs), (linear.outputs, rank)
-    return result
+def _told(linears: Sequence[Linear]) -> str:
+    """The names of linears, and one whole path."""
+    found = ", ".join(sorted(kinds(linears)))
+    return f"{found} (the first is {linears[0].path})" if linears else "(none)"
 
 
-def initial(expected: Mapping[str, tuple[int, int]], seed: int) -> dict[str, Float32]:
-    """A ~ Kaiming-uniform with a = sqrt(5), which is U(-1/sqrt(in), 1/sqrt(in)); B = 0."""
+def kinds(linears: Sequence[Linear]) -> tuple[str, ...]:
+    """What linears are called inside their blocks, each name once: ``("q_proj", "v_proj")``."""
+    return tuple(dict.fromkeys(linear.path.rsplit(".", 1)[-1] for linear in linears))
+
+
+def shapes(spec: AdapterSpec, linears: Sequence[Linear]) -> dict[str, tuple[int, ...]]:
+    """PEFT name -> shape: every A, every B, then DoRA's magnitudes, each in the order of
+    ``linears``."""
+    ranks = {linear.path: spec.rank_of(linear.path) for linear in linears}
+    a = {names(one.path)[0]: (ranks[one.path], one.inputs) for one in linears}
+    b = {names(one.path)[1]: (one.outputs, ranks[one.path]) for one in linears}
+    m = {names(one.path)[2]: (one.outputs,) for one in linears if spec.dora}
+    return {**a, **b, **m}
+
+
+def initial(
+    expected: Mapping[str, tuple[int, ...]], seed: int, lengths: Callable[[str], Float32]
+) -> dict[str, Float32]:
+    """A ~ Kaiming-uniform with a = sqrt(5), which is U(-1/sqrt(in), 1/sqrt(in)); B = 0.
+
+    ``lengths`` tells those of the rows of the frozen weight at a path, where DoRA begins.
+    """
     random = np.random.default_rng(seed)
     tensors = {}
     for name, shape in expected.items():
         if name.endswith("lora_A.weight"):
             bound = shape[1] ** -0.5
             tensors[name] = random.uniform(-bound, bound, shape).astype(np.float32)
-        else:
+        elif name.endswith("lora_B.weight"):
             tensors[name] = np.zeros(shape, np.float32)
+        else:
+            path = name.removeprefix("base_model.model.").removesuffix(".lora_magnitude_vector")
+            tensors[name] = np.asarray(lengths(path), np.float32)
     return tensors
 
 
-def fitted(expected: Mapping[str, tuple[int, int]], weights: Arrays) -> dict[str, Float32]:
+def fitted(expected: Mapping[str, tuple[int, ...]], weights: Arrays) -> dict[str, Float32]:
     """``weights`` as float32 in the expected order. Raises AdapterError when they do not fit."""
     missing = [name for name in expected if name not in weights]
     excess = [name for name in weights if name not in expected]

@@ -72,7 +72,9 @@ def _default(field: FieldInfo) -> str:
     value: Any = field.default
     if field.is_required():
         return "see right" if "f not given" in str(field.description) else "required"
-    return "none" if value in (None, ()) else f"`{value}`"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return "none" if value in (None, (), {}) else f"`{value}`"
 
 
 if __name__ == "__main__":

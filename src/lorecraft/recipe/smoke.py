@@ -18,13 +18,15 @@ def smoke(recipe: Recipe) -> Recipe:
         )
         for stage in recipe.stages
     ]
-    adapter = recipe.adapter.model_copy(update={"start": None, "targets": "all-linear"})
+    # What is said of modules need not be true of the embedded model's.
+    everywhere = {"targets": "all-linear", "layers": "all", "rank_pattern": {}, "alpha_pattern": {}}
+    adapter = recipe.adapter.model_copy(update={"start": None, **everywhere})
     return recipe.model_copy(
         update={
             "name": f"{recipe.name}-smoke",
             "model": ModelSection(),
             "data": recipe.data.model_copy(update={"limit": RECORDS}),
-            "adapter": adapter.model_copy(update={"layers": "all"}),
+            "adapter": adapter,
             "stages": tuple(stages),
             "exam": recipe.exam.model_copy(
                 update={

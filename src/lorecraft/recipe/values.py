@@ -16,6 +16,8 @@ HUB = "hf:"
 """What a data set of the hub is told by."""
 COLUMN = r"\{([^{}]+)\}"
 """A column's name in a template."""
+MAGIC = set(r"\.^$*+?{}[]|()")
+"""What tells a regular expression from a name."""
 
 
 def _input_file(path: Path, info: ValidationInfo) -> Path:
@@ -112,6 +114,26 @@ def _model_path(path: str, info: ValidationInfo) -> str:
     return path
 
 
+def _expression(pattern: str) -> str:
+    """A regular expression; a plain word is none, and more likely a name."""
+    if not set(pattern) & MAGIC:
+        raise ValueError
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise PydanticCustomError(
+            "path",
+            "no regular expression: {pattern} ({why})",
+            {"pattern": pattern, "why": str(error)},
+        ) from None
+    return pattern
+
+
+def _ending(pattern: str) -> str:
+    """A name, or a regular expression."""
+    return _expression(pattern) if set(pattern) & MAGIC else pattern
+
+
 def sealed(given: Any) -> Any:
     return tuple(given) if isinstance(given, list) else given
 
@@ -133,6 +155,10 @@ Packages = Annotated[
 ]
 ModelPath = Annotated[str, AfterValidator(_model_path)]
 Template = Annotated[str, AfterValidator(_template), 'a template such as "{column}", in quotes']
+Expression = Annotated[
+    str, AfterValidator(_expression), r"a regular expression such as '.*\.[qv]_proj'"
+]
+Ending = Annotated[str, AfterValidator(_ending)]
 FolderName = Annotated[str, Field(pattern=r"^\w[\w.-]*$"), "letters, digits, '-', '_' and '.'"]
 Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
 Count = Annotated[int, Ge(1)]

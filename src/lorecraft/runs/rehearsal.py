@@ -62,9 +62,9 @@ def rehearse(
     spec = adapter_spec(recipe)
     if outline.blocks <= WHOLE:
         return tried(outline.blocks, spec, patience=1)
-    # A target may be the path of one module, in a block that the sketch has not.
-    targets = tuple(dict.fromkeys(target.rsplit(".", 1)[-1] for target in spec.targets))
-    spec = replace(spec, layers="all", targets=targets)
+    # Targets and patterns may name blocks that the sketch has not.
+    rank = max([spec.rank, *spec.rank_pattern.values()])
+    spec = AdapterSpec(rank, dropout=spec.dropout, targets=outline.kinds, dora=spec.dora)
     few, more = tried(FEW, spec), tried(MORE, spec)
     adapted = frozen = _each(few, more)
     if outline.adapted < outline.blocks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,17 +110,31 @@ def load_start(recipe: Recipe, folder: Path) -> Arrays:
     """
     spec, weights = formats.load(folder)
     wanted = adapter_spec(recipe)
-    if (spec.rank, spec.scale) != (wanted.rank, wanted.scale):
+    if any(_at(spec, path) != _at(wanted, path) for path in spec.targets):
         raise AdapterError(
-            f"the adapter in {folder} has rank {spec.rank} and alpha {spec.alpha:g}",
-            f"the recipe's, which are {wanted.rank} and {wanted.alpha:g}",
-            f"adapter: {{rank: {spec.rank}, alpha: {spec.alpha:g}}}",
+            f"the adapter in {folder} has {_told(spec)}",
+            f"the recipe's: {_told(wanted)}",
+            f"adapter: {{{_told(spec)}}}",
         )
     return weights
+
+
+def _at(spec: AdapterSpec, path: str) -> tuple[int, float, bool]:
+    """What an adapter computes with at one module."""
+    return spec.rank_of(path), spec.scale_of(path), spec.dora
+
+
+def _told(spec: AdapterSpec) -> str:
+    """What of a spec an adapter's numbers depend on, as a recipe says it."""
+    told = [f"rank: {spec.rank}", f"alpha: {spec.alpha:g}"]
+    told += [f"{key}: true" for key in ("rslora", "dora") if getattr(spec, key)]
+    patterns = {key: getattr(spec, key) for key in ("rank_pattern", "alpha_pattern")}
+    return ", ".join(
+        [*told, *(f"{key}: {json.dumps(each)}" for key, each in patterns.items() if each)]
+    )
 
 
 def adapter_spec(recipe: Recipe) -> AdapterSpec:
     """The recipe's adapter section, as adapters and engines know it."""
     section = recipe.adapter
-    targets = (section.targets,) if isinstance(section.targets, str) else section.targets
-    return AdapterSpec(section.rank, section.alpha, section.dropout, targets, section.layers)
+    return AdapterSpec(**section.model_dump(exclude={"start"}))

@@ -218,6 +218,7 @@ class Decoder(Packed):
         self._blocks = [Block(names[id(b)], b, how[b.self_attn]) for b in base.layers]
         self._embedding, self._rotary = base.embed_tokens, base.rotary_emb
         self._norm, self._head = _norm(base.norm), network.lm_head.weight.data
+        self._head_weight = self._head
         self._stacks: WeakKeyDictionary[Adapter, dict[int, Stacks]] = WeakKeyDictionary()
         self._kept: WeakKeyDictionary[Adapter, Kept] = WeakKeyDictionary()
 
@@ -269,7 +270,7 @@ class Decoder(Packed):
         total, d = head.learn(h, self._head, targets, weights)
         dx = self._norm.backward(d, norm)
         stacks = self._stacks_of(adapter, adapter.working)
-        learned = Learned(stacks, self._stacks_of(adapter, adapter.gradient), adapter.spec.scale)
+        learned = Learned(adapter, stacks, self._stacks_of(adapter, adapter.gradient))
         while taken:
             step = taken.pop()
             kept = step.kept or step.forward(learns=True)[1]
@@ -355,23 +356,18 @@ class Decoder(Packed):
 
     def _under(self, spans: Sequence[Span]) -> list[Under]:
         attached = self._adapters.attached
-        return [
-            Under(
-                slice(first, last),
-                self._stacks_of(attached[slot], attached[slot].working),
-                attached[slot].spec.scale,
-            )
-            for first, last, slot in spans
-            if slot != BASE
+        under = [
+            (slice(first, last), attached[slot]) for first, last, slot in spans if slot != BASE
         ]
+        return [Under(rows, one, self._stacks_of(one, one.working)) for rows, one in under]
 
     def _stacks_of(self, adapter: Adapter, flat: Tensor) -> Stacks:
         """A flat buffer of the adapter's by linears; views, made once."""
         known, place = self._stacks.setdefault(adapter, {}), flat.data_ptr()
         if place not in known:
-            pairs = adapter.split_pairs(flat)
+            parts = adapter.split_parts(flat)
             linears = [linears for block in self._blocks for linears in block.linears]
-            known[place] = {one: one.stack(flat, pairs) for one in linears}
+            known[place] = {one: one.stack(flat, parts) for one in linears}
         return known[place]
 
 

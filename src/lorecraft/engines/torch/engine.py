@@ -18,8 +18,9 @@ from lorecraft.engines import host, lora
 from lorecraft.engines.base import BASE, Arrays, LossSum, Memory, Outline, Request, Update, Watch
 from lorecraft.engines.lora import check_slots
 from lorecraft.engines.torch import allocation, kept, loading, sketch
-from lorecraft.engines.torch.adapters import Adapter, Adapters, linears_of
+from lorecraft.engines.torch.adapters import Adapter, Adapters
 from lorecraft.engines.torch.forward import choose
+from lorecraft.engines.torch.frozen import linears_of
 from lorecraft.engines.torch.generation import generate
 from lorecraft.engines.torch.optimiser import AdamW
 from lorecraft.engines.torch.passes import Scored, Tree, passes, shared, whole
@@ -58,8 +59,7 @@ class TorchEngine:
         network = sketch.skeleton(model, chosen)
         blocks, linears = linears_of(network)
         adapted = lora.choose(spec, linears, blocks)
-        shapes = lora.shapes(spec.rank, adapted).values()
-        trained = sum(math.prod(shape) for shape in shapes)
+        trained = sum(math.prod(shape) for shape in lora.shapes(spec, adapted).values())
         working = 0 if chosen == torch.float32 else chosen.itemsize * trained
         return Outline(
             device=self.device,
@@ -68,6 +68,7 @@ class TorchEngine:
             trained=trained,
             blocks=blocks,
             adapted=len({linear.block for linear in adapted}),
+            kinds=lora.kinds(adapted),
             weights=sketch.weight_bytes(network, linears, quantization),
             quantized={
                 name: sketch.weight_bytes(network, linears, name)

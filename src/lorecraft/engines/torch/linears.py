@@ -9,12 +9,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lorecraft.engines.torch import dora
+from lorecraft.engines.torch.adapters import Adapter, Parts
+
+
+class Part(NamedTuple):
+    """One adapted linear of a group: which columns of the output and of what A makes are its."""
+
+    path: str
+    columns: slice
+    ranks: slice
+
 
 class Stack(NamedTuple):
-    """What an adapter adds to a group of linears: their A as one, and each B with its columns."""
+    """What an adapter adds to a group of linears: their A as one, and where each has its part."""
 
     a: Tensor
-    parts: list[tuple[slice, slice, Tensor]]
+    parts: list[Part]
 
 
 class Linears:
@@ -35,51 +46,76 @@ class Linears:
                 [m.weight.new_zeros(m.out_features) if m.bias is None else m.bias for m in modules]
             )
 
-    def stack(self, flat: Tensor, pairs: Mapping[str, tuple[Tensor, Tensor]]) -> Stack | None:
-        """Of an adapter's flat buffer, and its views (A, B) by path."""
-        adapted = [path for path in self.paths if path in pairs]
+    def stack(self, flat: Tensor, parts: Mapping[str, Parts]) -> Stack | None:
+        """Of an adapter's flat buffer, and its views by path."""
+        adapted = [path for path in self.paths if path in parts]
         if not adapted:
             return None
-        first = pairs[adapted[0]][0]
-        rank = len(first)
-        follow = [pairs[path][0].storage_offset() - first.storage_offset() for path in adapted]
-        assert follow == [index * first.numel() for index in range(len(adapted))]
-        a = flat[first.storage_offset() - flat.storage_offset() :][: first.numel() * len(adapted)]
-        ranks = (slice(i * rank, (i + 1) * rank) for i in range(len(adapted)))
+        each = [parts[path].a for path in adapted]
+        ends = np.cumsum([0, *map(len, each)]).tolist()
+        first, width = each[0].storage_offset(), each[0].shape[1]
+        assert [a.storage_offset() - first for a in each] == [end * width for end in ends[:-1]]
+        a = flat[first - flat.storage_offset() :][: ends[-1] * width]
+        ranks = map(slice, ends, ends[1:])
         return Stack(
-            a.view(-1, first.shape[1]),
-            [(self.columns[p], r, pairs[p][1]) for p, r in zip(adapted, ranks, strict=True)],
+            a.view(-1, width),
+            [Part(p, self.columns[p], r) for p, r in zip(adapted, ranks, strict=True)],
         )
 
-    def forward(self, x: Tensor, under: Sequence[Under]) -> tuple[Tensor, Tensor | None]:
-        """x [T, in] -> [T, out], and what the last adapter's A made of x."""
+    def forward(self, x: Tensor, under: Sequence[Under]) -> tuple[Tensor, Kept]:
+        """x [T, in] -> [T, out], and what the last adapter needs to learn from it."""
         y = x @ self.weight.t() if self.bias is None else torch.addmm(self.bias, x, self.weight.t())
-        inner = None
-        for some, stacks, scale in under:
+        kept: Kept = None
+        for some, adapter, stacks in under:
             stack = stacks[self]
             if stack is not None:
                 inner, rows = x[some] @ stack.a.t(), y[some]
-                for columns, ranks, b in stack.parts:
-                    rows[:, columns].addmm_(inner[:, ranks], b.t(), alpha=scale)
-        return y, inner
+                for path, columns, ranks in stack.parts:
+                    b = adapter.parts[path].b
+                    rows[:, columns].addmm_(inner[:, ranks], b.t(), alpha=adapter.scales[path])
+                kept = inner, self._stretch(rows, adapter, stack) if adapter.spec.dora else None
+        return y, kept
 
     def backward(
-        self, dy: Tensor, x: Tensor, inner: Tensor | None, learned: Learned, needed: bool = True
+        self, dy: Tensor, x: Tensor, kept: Kept, learned: Learned, needed: bool = True
     ) -> Tensor:
         """Adds the adapter's gradients; returns that of x, where it is needed."""
-        dx = dy @ self.weight if needed else dy
-        stack, gradient = learned.stacks[self], learned.gradients[self]
-        if stack is None or inner is None or gradient is None:
-            return dx
+        adapter, stack, gradient = learned.adapter, learned.stacks[self], learned.gradients[self]
+        if stack is None or kept is None or gradient is None:
+            return dy @ self.weight if needed else dy
+        inner, before = kept
+        if before is not None:
+            dy = self._stretch_back(dy, before, adapter, stack)
         d_inner = torch.empty_like(inner)
-        for (columns, ranks, b), (_, _, db) in zip(stack.parts, gradient.parts, strict=True):
-            part = dy[:, columns]
-            torch.mm(part, b, out=d_inner[:, ranks])
-            db.add_(part.t() @ inner[:, ranks], alpha=learned.scale)
-        gradient.a.add_(d_inner.t() @ x, alpha=learned.scale)
-        return dx.addmm_(d_inner, stack.a, alpha=learned.scale) if needed else dx
+        for path, columns, ranks in stack.parts:
+            d, b, scale = dy[:, columns], adapter.parts[path].b, adapter.scales[path]
+            d_inner[:, ranks].addmm_(d, b, beta=0, alpha=scale)
+            adapter.gradients[path].b.add_(d.t() @ inner[:, ranks], alpha=scale)
+        gradient.a.add_(d_inner.t() @ x)
+        return (dy @ self.weight).addmm_(d_inner, stack.a) if needed else dy
+
+    def _stretch(self, y: Tensor, adapter: Adapter, stack: Stack) -> Tensor:
+        """DoRA in place; what was there before."""
+        before = y.clone()
+        for path, columns, _ in stack.parts:
+            dora.stretch_(y[:, columns], adapter.gain(path), self._bias(columns))
+        return before
+
+    def _stretch_back(self, dy: Tensor, before: Tensor, adapter: Adapter, stack: Stack) -> Tensor:
+        """The gradient of what was there before; adds that of the magnitudes."""
+        dy = dy.clone()
+        for path, columns, _ in stack.parts:
+            d, bias = dy[:, columns], self._bias(columns)
+            adapter.learn_magnitudes(path, d, before[:, columns], bias)
+            dora.stretch_(d, adapter.gain(path), None)
+        return dy
+
+    def _bias(self, columns: slice) -> Tensor | None:
+        return None if self.bias is None else self.bias[columns]
 
 
+Kept = tuple[Tensor, Tensor | None] | None
+"""What A made of x; with DoRA, the output before it was stretched."""
 Stacks = Mapping[Linears, Stack | None]
 
 
@@ -87,13 +123,13 @@ class Under(NamedTuple):
     """Some tokens, and the adapter that they run under."""
 
     rows: slice
+    adapter: Adapter
     stacks: Stacks
-    scale: float
 
 
 class Learned(NamedTuple):
     """The adapter that learns, and where its gradients are added."""
 
+    adapter: Adapter
     stacks: Stacks
     gradients: Stacks
-    scale: float

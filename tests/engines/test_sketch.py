@@ -51,7 +51,7 @@ def examples(count: int = 8, length: int = 12) -> list[Example]:
 
 def sketched(folder: Path, blocks: int, layers: int | str = "all") -> tuple[Engine, int]:
     engine = create("torch")
-    engine.sketch(folder, "float32", blocks)
+    engine.sketch(folder, "float32", "none", blocks)
     return engine, engine.attach(AdapterSpec(rank=4, layers=layers), trainable=True)
 
 
@@ -166,7 +166,7 @@ def test_the_fake_engine_s_outline_is_its_adapter_s_size(tmp_path: Path) -> None
     (tmp_path / "config.json").write_text('{"vocab_size": 40}')
     engine, spec = create("fake"), replace(AdapterSpec(), rank=2)
     outline = engine.outline(tmp_path, spec)
-    engine.sketch(tmp_path, "auto", 1)
+    engine.sketch(tmp_path, "auto", "none", 1)
     slot = engine.attach(spec, trainable=True)
     assert outline.trained == sum(tensor.size for tensor in engine.adapter(slot).values())
     with engine.watched() as watch:

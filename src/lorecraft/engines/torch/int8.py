@@ -1,0 +1,54 @@
+"""Frozen linears in 8 bits: whole numbers, and a scale for each row.
+
+No library does this for training. torchao's linear keeps every weight in the input's dtype from
+forward to backward, which is more than the unquantised model; bitsandbytes' brings activations to
+8 bits too (Dettmers et al. 2022, arXiv:2208.07339), so that a token's logits follow later tokens.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Int8Linear(nn.Linear):
+    """``weight`` int8 [out, in], ``scale`` float32 [out]. The product comes before the scale, so
+    the weights are exact in every dtype."""
+
+    scale: Tensor
+
+    def __init__(self, given: nn.Linear) -> None:
+        nn.Module.__init__(self)
+        self.in_features, self.out_features = given.in_features, given.out_features
+        weight, scale = rounded(given.weight.data)
+        self.weight = nn.Parameter(weight, requires_grad=False)
+        self.register_buffer("scale", scale)
+        self.bias = given.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = _Product.apply(x, self.weight, self.scale)
+        return y if self.bias is None else y + self.bias
+
+
+class _Product(torch.autograd.Function):
+    """Keeps the whole numbers alone, which are there anyway."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
+        ctx.save_for_backward(weight, scale)
+        return (x @ weight.to(x.dtype).t()).mul_(scale.to(x.dtype))
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None, None]:
+        weight, scale = ctx.saved_tensors
+        return (dy * scale.to(dy.dtype)) @ weight.to(dy.dtype), None, None
+
+
+def rounded(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Whole numbers from -127 to 127, and the scale of each row that makes them the weights."""
+    exact = weight.float()
+    scale = exact.abs().amax(1) / 127
+    scale = torch.where(scale > 0, scale, 1.0)
+    return (exact / scale[:, None]).round_().to(torch.int8), scale

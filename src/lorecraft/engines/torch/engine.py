@@ -47,7 +47,7 @@ class TorchEngine:
     ) -> Outline:
         chosen = loading.choose_dtype(dtype, self.device)
         if quantization != "none":
-            quantized.settings(quantization, self.device, chosen)
+            quantized.Quantization(quantization, self.device)
         network = sketch.skeleton(model, chosen)
         blocks, linears = linears_of(network)
         adapted = lora.choose(spec, linears, blocks)

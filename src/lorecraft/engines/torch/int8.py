@@ -12,6 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+CHUNK = 2**16
+"""Weights that are quantised at once. Of larger pieces glibc's allocator keeps the holes between
+what lives on, which came to seven times the model."""
+
 
 class Int8Linear(nn.Linear):
     """``weight`` int8 [out, in], ``scale`` float32 [out]. The product comes before the scale, so
@@ -20,11 +24,13 @@ class Int8Linear(nn.Linear):
     scale: Tensor
 
     def __init__(self, given: nn.Linear) -> None:
+        """Still empty."""
         nn.Module.__init__(self)
         self.in_features, self.out_features = given.in_features, given.out_features
-        weight, scale = rounded(given.weight.data)
+        size = (given.out_features, given.in_features)
+        weight = torch.empty(size, dtype=torch.int8, device="meta")
         self.weight = nn.Parameter(weight, requires_grad=False)
-        self.register_buffer("scale", scale)
+        self.register_buffer("scale", torch.empty(given.out_features, device="meta"))
         self.bias = given.bias
 
     def forward(self, x: Tensor) -> Tensor:
@@ -48,7 +54,13 @@ class _Product(torch.autograd.Function):
 
 def rounded(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Whole numbers from -127 to 127, and the scale of each row that makes them the weights."""
-    exact = weight.float()
-    scale = exact.abs().amax(1) / 127
-    scale = torch.where(scale > 0, scale, 1.0)
-    return (exact / scale[:, None]).round_().to(torch.int8), scale
+    whole = torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
+    scales = torch.empty(len(weight), device=weight.device)
+    step = max(1, CHUNK // weight.shape[1])
+    for first in range(0, len(weight), step):
+        part = slice(first, first + step)
+        exact = weight[part].float()
+        scale = exact.abs().amax(1) / 127
+        scales[part] = torch.where(scale > 0, scale, 1.0)
+        whole[part] = (exact / scales[part, None]).round_()
+    return whole, scales

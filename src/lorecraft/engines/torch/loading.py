@@ -50,9 +50,7 @@ def load(model: Path, device: str, dtype: torch.dtype, quantization: str) -> Pre
     disable_progress_bar()
     settings: dict[str, Any] = {}
     if quantization != "none":
-        settings["quantization_config"] = quantized.settings(quantization, device, dtype)
-    if quantization == "nf4":  # it is made where it stays
-        settings["device_map"] = {"": device}
+        settings["quantization_config"] = quantized.Quantization(quantization, device)
     with reading(model):
         network, info = AutoModelForCausalLM.from_pretrained(
             model,
@@ -71,11 +69,9 @@ def load(model: Path, device: str, dtype: torch.dtype, quantization: str) -> Pre
             "they would be random",
             expected="a complete checkpoint of the architecture that config.json names",
         )
-    if quantization != "nf4":
-        network.to(device)
+    network.to(device)
     network.requires_grad_(False)
     network.eval()
-    quantized.keep_trainable(network)
     return network
 
 
@@ -90,7 +86,7 @@ def configuration(model: Path) -> PretrainedConfig:
         if given is not None:
             how = given if isinstance(given, dict) else given.to_dict()
             raise ModelError(
-                f"the weights in {model} are quantized already ({how.get('quant_method')})",
+                f"the weights in {model} are quantised already ({how.get('quant_method')})",
                 expected="weights in float32, bfloat16 or float16",
                 fix="the model that they were made from, with model.quantization: nf4 or int8",
             )

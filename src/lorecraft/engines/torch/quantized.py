@@ -8,74 +8,122 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import BitsAndBytesConfig, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.core_model_loading import ConversionOps
 from transformers.quantizers.auto import register_quantizer
 from transformers.quantizers.base import HfQuantizer
-from transformers.quantizers.quantizers_utils import get_module_from_name, should_convert_module
+from transformers.quantizers.quantizers_utils import should_convert_module
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from lorecraft.engines.torch.int8 import Int8Linear, rounded
+from lorecraft.engines.torch.int8 import CHUNK, Int8Linear, rounded
 from lorecraft.errors import EngineError
 
 QUANTIZATIONS = ("int8", "nf4")
 """nf4 is bitsandbytes' (Dettmers et al. 2023, arXiv:2305.14314)."""
 NF4_BLOCK = 64
 """Weights that share a float32 scale."""
-INT8 = "lorecraft-int8"
-"""By this name Transformers knows ours."""
+OURS = "lorecraft"
+"""The method of quantization by which Transformers finds ``_Quantizer``."""
 
 
-def settings(name: str, device: str, dtype: torch.dtype) -> Any:
-    """Transformers' settings for it. Raises EngineError when it is not available."""
-    if name == "int8":
-        return _Int8Config()
-    if name != "nf4":
-        raise EngineError(f"quantization {name!r}", f"none, {' or '.join(QUANTIZATIONS)}")
-    missing = [m for m in ("bitsandbytes", "accelerate") if importlib.util.find_spec(m) is None]
-    if missing:
-        raise EngineError(
-            f"quantization nf4 needs {' and '.join(missing)}, which is not installed",
-            fix="pip install 'lorecraft[quantization]', or model.quantization: int8",
-        )
-    from bitsandbytes import supported_torch_devices
+class Quantization(QuantizationConfigMixin):
+    """What ``from_pretrained`` takes. Raises EngineError when it is not available."""
 
-    if device not in supported_torch_devices:
-        raise EngineError(
-            f"quantization nf4 on {device}",
-            f"a device that bitsandbytes knows: {', '.join(sorted(supported_torch_devices))}",
-            "model.quantization: int8",
-        )
-    return BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
-    )
+    def __init__(self, name: str, device: str) -> None:
+        self.quant_method, self.name, self.device = OURS, name, device
+        if name not in QUANTIZATIONS:
+            raise EngineError(f"quantization {name!r}", f"none, {' or '.join(QUANTIZATIONS)}")
+        if name != "nf4":
+            return
+        if importlib.util.find_spec("bitsandbytes") is None:
+            raise EngineError(
+                "quantization nf4 needs bitsandbytes, which is not installed",
+                fix="pip install 'lorecraft[quantization]', or model.quantization: int8",
+            )
+        from bitsandbytes import supported_torch_devices
+
+        if device not in supported_torch_devices:
+            raise EngineError(
+                f"quantization nf4 on {device}",
+                f"a device that bitsandbytes knows: {', '.join(sorted(supported_torch_devices))}",
+                "model.quantization: int8",
+            )
+
+    def empty(self, given: nn.Linear) -> nn.Module:
+        """The same linear, small and without its weight."""
+        if self.name == "int8":
+            return Int8Linear(given)
+        from bitsandbytes.nn import Linear4bit
+
+        with torch.device("meta"):
+            small = Linear4bit(given.in_features, given.out_features, False, given.weight.dtype)
+        small.bias = given.bias
+        # On a CPU, bitsandbytes repacks nf4 weights at the first eval forward; after that no
+        # gradient passes through them, without an error.
+        small.support_avx512bf16_for_cpu = False
+        return small
+
+    def tensors(self, small: nn.Module, weight: Tensor) -> dict[str, Tensor]:
+        """What the small linear then holds of a weight, by name."""
+        weight = weight.to(self.device)
+        if self.name == "int8":
+            whole, scale = rounded(weight)
+            return {"weight": nn.Parameter(whole, requires_grad=False), "scale": scale}
+        return {"weight": _nf4(small, weight)}
 
 
-def convertible(network: PreTrainedModel, name: str) -> Iterator[tuple[str, Any]]:
-    """The linears that Transformers quantises, by path: all but the head."""
+def convertible(network: PreTrainedModel) -> Iterator[tuple[str, nn.Linear]]:
+    """The linears that are quantised, by path: all but the head."""
     left = HfQuantizer.get_modules_to_not_convert(
         network, keep_in_fp32_modules=network._keep_in_fp32_modules
     )
     for path, module in network.named_modules():
-        turned = name == "nf4" and type(module).__name__ == "Conv1D"
-        if (turned or isinstance(module, nn.Linear)) and should_convert_module(path, left):
+        if isinstance(module, nn.Linear) and should_convert_module(path, left):
             yield path, module
 
 
-def quantize(network: PreTrainedModel, name: str, dtype: torch.dtype) -> None:
+def quantize(network: PreTrainedModel, how: Quantization) -> None:
     """Quantise in place what did not come from a file."""
-    for path, module in list(convertible(network, name)):
-        if isinstance(module, nn.Linear):
-            small = Int8Linear(module) if name == "int8" else _nf4(module, dtype)
-            network.set_submodule(path, small)
+    for path, given in _emptied(network, how):
+        small = network.get_submodule(path)
+        for name, tensor in how.tensors(small, given.weight.data).items():
+            setattr(small, name, tensor)
 
 
-def keep_trainable(network: PreTrainedModel) -> None:
-    """On a CPU, bitsandbytes repacks nf4 weights at the first eval forward; after that no
-    gradient passes through them, without an error."""
-    for module in network.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
+def _emptied(network: PreTrainedModel, how: Quantization) -> list[tuple[str, nn.Linear]]:
+    """Puts an empty linear for each that is quantised, and returns those that were there."""
+    found = list(convertible(network))
+    if not found:
+        raise EngineError(
+            f"{type(network).__name__} has no linear that can be quantised",
+            fix="model.quantization: none",
+        )
+    for path, given in found:
+        network.set_submodule(path, how.empty(given))
+    return found
+
+
+def _nf4(small: nn.Module, weight: Tensor) -> nn.Parameter:
+    """The weight packed: two numbers in a byte."""
+    from bitsandbytes.functional import QuantState, quantize_4bit
+    from bitsandbytes.nn import Params4bit
+
+    flat, device = weight.contiguous().view(-1), weight.device
+    packed = torch.empty(-(-len(flat) // 2), 1, dtype=torch.uint8, device=device)
+    scales = torch.empty(-(-len(flat) // NF4_BLOCK), device=device)
+    for first in range(0, len(flat), CHUNK):
+        some = flat[first : first + CHUNK]
+        # Where bitsandbytes has no kernel it would compile for each size, for many seconds.
+        with torch.compiler.set_stance("force_eager"):
+            part, state = quantize_4bit(some, blocksize=NF4_BLOCK, quant_type="nf4")
+        packed[first // 2 :][: len(part)] = part
+        scales[first // NF4_BLOCK :][: len(state.absmax)] = state.absmax
+    state = QuantState(
+        scales, weight.shape, state.code, NF4_BLOCK, quant_type="nf4", dtype=weight.dtype
+    )
+    return Params4bit(
+        packed, False, state, NF4_BLOCK, False, "nf4", module=small, bnb_quantized=True
+    )
 
 
 def weight_bytes(name: str, weight: Tensor) -> int:
@@ -92,39 +140,21 @@ def held(network: PreTrainedModel) -> int:
     return network.get_memory_footprint() + scales
 
 
-def _nf4(module: nn.Linear, dtype: torch.dtype) -> nn.Module:
-    from bitsandbytes.nn import Linear4bit, Params4bit
-
-    with torch.device("meta"):
-        small = Linear4bit(module.in_features, module.out_features, False, dtype)
-    weight = Params4bit(
-        module.weight.data, False, compress_statistics=False, quant_type="nf4", module=small
-    )
-    small.weight, small.bias = weight.to(module.weight.device), module.bias
-    return small
-
-
-class _Int8Config(QuantizationConfigMixin):
-    """What ``from_pretrained`` takes."""
-
-    def __init__(self) -> None:
-        self.quant_method = INT8
-
-
-@register_quantizer(INT8)
+@register_quantizer(OURS)
 class _Quantizer(HfQuantizer):
-    """Rounds each weight as it is read, so that the unquantised model is never there whole."""
+    """Quantises each weight as it is read, so that the model is never there whole."""
+
+    quantization_config: Quantization
 
     def _process_model_before_weight_loading(self, model: PreTrainedModel, **_: Any) -> None:
-        for path, module in list(convertible(model, "int8")):
-            model.set_submodule(path, Int8Linear(module))
+        self._small = {path for path, _ in _emptied(model, self.quantization_config)}
 
     def param_needs_quantization(self, model: PreTrainedModel, param_name: str, **_: Any) -> bool:
-        module, name = get_module_from_name(model, param_name)
-        return isinstance(module, Int8Linear) and name == "weight"
+        path, _dot, name = param_name.rpartition(".")
+        return name == "weight" and path in self._small
 
     def get_quantize_ops(self) -> ConversionOps:
-        return _Round()
+        return _Quantize(self.quantization_config)
 
     def is_serializable(self) -> bool:
         return False
@@ -134,10 +164,20 @@ class _Quantizer(HfQuantizer):
         return True
 
 
-class _Round(ConversionOps):
+class _Quantize(ConversionOps):
+    def __init__(self, how: Quantization) -> None:
+        self._how = how
+
     def convert(
-        self, input_dict: dict[str, Any], *_: Any, full_layer_name: str, **__: Any
+        self,
+        input_dict: dict[str, Any],
+        *_: Any,
+        model: PreTrainedModel,
+        full_layer_name: str,
+        **__: Any,
     ) -> dict[str, Any]:
-        (value,) = input_dict.values()
-        weight, scale = rounded(value[0] if isinstance(value, list) else value)
-        return {full_layer_name: weight, full_layer_name.removesuffix("weight") + "scale": scale}
+        (weight,) = input_dict.values()
+        weight = weight[0] if isinstance(weight, list) else weight
+        path = full_layer_name.removesuffix(".weight")
+        tensors = self._how.tensors(model.get_submodule(path), weight)
+        return {f"{path}.{name}": tensor for name, tensor in tensors.items()}

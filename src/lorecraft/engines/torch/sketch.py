@@ -28,7 +28,7 @@ def weight_bytes(network: PreTrainedModel, quantization: str) -> int:
     whole = sum(p.numel() * p.element_size() for p in network.parameters())
     if quantization == "none":
         return whole
-    weights = [module.weight for _, module in quantized.convertible(network, quantization)]
+    weights = [module.weight for _, module in quantized.convertible(network)]
     saved = sum(w.nbytes - quantized.weight_bytes(quantization, w) for w in weights)
     return whole - saved
 
@@ -51,8 +51,7 @@ def sketch(
             flat[first : first + NOISE] = noise[: len(flat) - first]
     network.requires_grad_(False)
     if quantization != "none":
-        quantized.quantize(network, quantization, dtype)
-        quantized.keep_trainable(network)
+        quantized.quantize(network, quantized.Quantization(quantization, device))
     return network.eval()
 
 

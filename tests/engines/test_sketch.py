@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from lorecraft.data.batches import Example, pack
 from lorecraft.engines import create
 from lorecraft.engines.base import BASE, Engine, Request
 from lorecraft.engines.torch.allocation import watched
-from lorecraft.errors import EngineError, ModelError
+from lorecraft.errors import ModelError
 from lorecraft.models.find import find
 
 SMALL = {
@@ -83,14 +82,6 @@ def test_quantized_weights_are_counted_without_the_library_for_it(models: dict[s
     assert small < whole.quantized["int8"] < whole.weights
     embeddings = 2 * 2 * 300 * 32  # input and output, which stay as they are
     assert small - embeddings == pytest.approx(0.28 * (whole.weights - embeddings), rel=0.1)
-
-
-@pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="bitsandbytes is here")
-def test_a_quantization_whose_library_is_missing_is_told_by_the_outline(
-    models: dict[str, Path],
-) -> None:
-    with pytest.raises(EngineError, match="needs bitsandbytes"):
-        create("torch").outline(models["llama"], AdapterSpec(), "auto", "nf4")
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma2"])

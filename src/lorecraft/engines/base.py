@@ -136,7 +136,7 @@ class Engine(Protocol):
         Raises ModelError, EngineError, and AdapterError when the spec matches no module.
         """
 
-    def sketch(self, model: Path, dtype: str, blocks: int) -> None:
+    def sketch(self, model: Path, dtype: str, quantization: str, blocks: int) -> None:
         """Instead of ``open``: the model's first blocks with weights made up, to see what work on
         it takes."""
 

@@ -208,8 +208,8 @@ class FakeEngine:
             available=host.available(),
         )
 
-    def sketch(self, model: Path, dtype: str, blocks: int) -> None:
-        self.open(model, dtype)
+    def sketch(self, model: Path, dtype: str, quantization: str, blocks: int) -> None:
+        self.open(model, dtype, quantization)
 
     def attach(
         self,

@@ -68,8 +68,9 @@ class ModelSection(Section):
     )
     quantization: Literal["none", "int8", "nf4"] = Field(
         "none",
-        description="Load the frozen weights in 8 or 4 bits, to fit a large model into memory "
-        "(needs `pip install 'lorecraft[quantization]'`).",
+        description="Load the frozen weights in 8 bits (`int8`: close to them) or in 4 (`nf4`: "
+        "QLoRA's, coarser; needs `pip install 'lorecraft[quantization]'`), to fit a large model "
+        "into memory. Steps take longer.",
     )
 
 

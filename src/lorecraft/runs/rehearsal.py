@@ -52,7 +52,7 @@ def rehearse(
 
     def tried(blocks: int, adapter: AdapterSpec, patience: int = LONGER) -> Figures:
         sketch = create(recipe.engine)
-        sketch.sketch(model, recipe.model.dtype, blocks)
+        sketch.sketch(model, recipe.model.dtype, recipe.model.quantization, blocks)
         sketch.recomputes = recomputes
         figures = _try(sketch, adapter, stages, exam, patience)
         del sketch

@@ -17,7 +17,7 @@ from lorecraft.data.batches import TokenBatch
 from lorecraft.engines import host, lora
 from lorecraft.engines.base import BASE, Arrays, LossSum, Memory, Outline, Request, Update, Watch
 from lorecraft.engines.lora import check_slots
-from lorecraft.engines.torch import allocation, kept, loading, sketch
+from lorecraft.engines.torch import allocation, kept, loading, quantized, sketch
 from lorecraft.engines.torch.adapters import Adapter, Adapters
 from lorecraft.engines.torch.forward import choose
 from lorecraft.engines.torch.frozen import linears_of
@@ -55,7 +55,7 @@ class TorchEngine:
     ) -> Outline:
         chosen = loading.choose_dtype(dtype, self.device)
         if quantization != "none":
-            loading.quantized(quantization, chosen)
+            quantized.Quantization(quantization, self.device)
         network = sketch.skeleton(model, chosen)
         blocks, linears = linears_of(network)
         adapted = lora.choose(spec, linears, blocks)
@@ -69,10 +69,10 @@ class TorchEngine:
             blocks=blocks,
             adapted=len({linear.block for linear in adapted}),
             kinds=lora.kinds(adapted),
-            weights=sketch.weight_bytes(network, linears, quantization),
+            weights=sketch.weight_bytes(network, quantization),
             quantized={
-                name: sketch.weight_bytes(network, linears, name)
-                for name in sketch.QUANTIZED
+                name: sketch.weight_bytes(network, name)
+                for name in quantized.QUANTIZATIONS
                 if quantization == "none"
             },
             adapter=4 * trained + working,
@@ -81,12 +81,13 @@ class TorchEngine:
             available=self._available(),
         )
 
-    def sketch(self, model: Path, dtype: str, blocks: int) -> None:
+    def sketch(self, model: Path, dtype: str, quantization: str, blocks: int) -> None:
         chosen = loading.choose_dtype(dtype, self.device)
-        self._take(sketch.sketch(model, self.device, chosen, blocks), chosen)
+        network = sketch.sketch(model, self.device, chosen, quantization, blocks)
+        self._take(network, chosen)
 
     def _take(self, network: PreTrainedModel, dtype: torch.dtype) -> None:
-        self._weight_bytes = network.get_memory_footprint()
+        self._weight_bytes = quantized.held(network)
         self._vocabulary = network.config.get_text_config().vocab_size
         self._adapters = Adapters(network, dtype, self.device)
         self._forward = choose(network, self._adapters, self.device)
@@ -198,7 +199,8 @@ class TorchEngine:
         if self.device == "mps":
             return Memory(torch.mps.current_allocated_memory(), torch.mps.driver_allocated_memory())
         held = self._weight_bytes + sum(
-            a.master.nbytes + a.working.nbytes for a in self._adapters.attached.values()
+            a.master.nbytes + (a.working.nbytes if a.working is not a.master else 0)
+            for a in self._adapters.attached.values()
         )
         return Memory(held, max(held, host.peak_resident()))
 

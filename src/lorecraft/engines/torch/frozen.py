@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lorecraft.engines.lora import Linear
+from lorecraft.engines.torch.int8 import Int8Linear
 from lorecraft.errors import EngineError, ModelError
 
 
@@ -74,7 +75,7 @@ def _size(module: nn.Module) -> tuple[int, int] | None:
 
 
 def _weight(module: Any) -> Tensor:
-    """The weight as it is, or out of bitsandbytes' 4 or 8 bits."""
+    """The weight as it is, or out of 8 bits or bitsandbytes' 4."""
     weight = module.weight.data
     if weight.is_floating_point():
         return weight
@@ -82,11 +83,8 @@ def _weight(module: Any) -> Tensor:
         from bitsandbytes.functional import dequantize_4bit
 
         return dequantize_4bit(weight, module.weight.quant_state)
-    if hasattr(module.weight, "SCB"):
-        from bitsandbytes.functional import int8_vectorwise_dequant
-
-        scales = module.state.SCB if module.weight.SCB is None else module.weight.SCB
-        return int8_vectorwise_dequant(weight, scales)
+    if isinstance(module, Int8Linear):
+        return weight * module.scale[:, None]
     raise EngineError(
         f"DoRA needs the numbers of the weights, and {type(module).__name__} does not tell them",
         "a base without quantization, or int8 or nf4",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,10 +9,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
+from lorecraft.engines.torch import quantized
 from lorecraft.errors import EngineError, ModelError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -51,8 +50,7 @@ def load(model: Path, device: str, dtype: torch.dtype, quantization: str) -> Pre
     disable_progress_bar()
     settings: dict[str, Any] = {}
     if quantization != "none":
-        settings["quantization_config"] = quantized(quantization, dtype)
-        settings["device_map"] = {"": device}
+        settings["quantization_config"] = quantized.Quantization(quantization, device)
     with reading(model):
         network, info = AutoModelForCausalLM.from_pretrained(
             model,
@@ -71,17 +69,27 @@ def load(model: Path, device: str, dtype: torch.dtype, quantization: str) -> Pre
             "they would be random",
             expected="a complete checkpoint of the architecture that config.json names",
         )
-    if quantization == "none":
-        network.to(device)
+    network.to(device)
     network.requires_grad_(False)
     network.eval()
-    _keep_nf4_trainable(network)
     return network
 
 
 def configuration(model: Path) -> PretrainedConfig:
-    """The folder's configuration, every dropout at 0."""
+    """The folder's configuration, every dropout at 0.
+
+    Raises ModelError for weights that are quantized already.
+    """
     config = AutoConfig.from_pretrained(model, local_files_only=True, trust_remote_code=False)
+    for part in (config, config.get_text_config()):
+        given = getattr(part, "quantization_config", None)
+        if given is not None:
+            how = given if isinstance(given, dict) else given.to_dict()
+            raise ModelError(
+                f"the weights in {model} are quantised already ({how.get('quant_method')})",
+                expected="weights in float32, bfloat16 or float16",
+                fix="the model that they were made from, with model.quantization: nf4 or int8",
+            )
     _switch_dropout_off(config)
     return config
 
@@ -111,36 +119,9 @@ def _first_line(problem: Exception) -> str:
     return (str(problem).strip() or type(problem).__name__).splitlines()[0]
 
 
-def quantized(name: str, dtype: torch.dtype) -> Any:
-    """Transformers' settings for a quantization. Raises EngineError when it is not available."""
-    if name not in ("int8", "nf4"):
-        raise EngineError(f"quantization {name!r}", expected="none, int8 or nf4")
-    missing = [m for m in ("bitsandbytes", "accelerate") if importlib.util.find_spec(m) is None]
-    if missing:
-        raise EngineError(
-            f"quantization {name} needs {' and '.join(missing)}, which is not installed",
-            fix="pip install 'lorecraft[quantization]'",
-        )
-    from transformers import BitsAndBytesConfig
-
-    if name == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True)
-    return BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
-    )
-
-
 def _switch_dropout_off(config: PretrainedConfig) -> None:
     """Some configs (seed_oss) ask for dropout in the frozen model: training would be noise."""
     for part in {id(c): c for c in (config, config.get_text_config())}.values():
         for key, value in part.to_dict().items():
             if ("dropout" in key or key.endswith("_pdrop")) and isinstance(value, float):
                 setattr(part, key, 0.0)
-
-
-def _keep_nf4_trainable(network: nn.Module) -> None:
-    """On a CPU, bitsandbytes repacks nf4 weights at the first eval forward; after that no
-    gradient passes through them, without an error."""
-    for module in network.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]

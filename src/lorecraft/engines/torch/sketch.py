@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.initialization import no_init_weights
 
-from lorecraft.engines.lora import Linear
+from lorecraft.engines.torch import quantized
 from lorecraft.engines.torch.loading import configuration, reading
 
-QUANTIZED = {"int8": 1.0, "nf4": 0.5 + 4 / 64}
-"""Bytes of a weight: nf4 keeps a float32 scale for each 64."""
 NOISE = 2**16
 
 
@@ -26,18 +23,19 @@ def skeleton(model: Path, dtype: torch.dtype) -> PreTrainedModel:
         return AutoModelForCausalLM.from_config(configuration(model), dtype=dtype)
 
 
-def weight_bytes(network: PreTrainedModel, linears: Sequence[Linear], quantization: str) -> int:
-    """Bytes that the frozen weights take; ``linears`` are those of the decoder blocks, which a
-    quantization makes smaller."""
+def weight_bytes(network: PreTrainedModel, quantization: str) -> int:
+    """Bytes that the frozen weights take."""
     whole = sum(p.numel() * p.element_size() for p in network.parameters())
     if quantization == "none":
         return whole
-    size = next(network.parameters()).element_size()
-    saved = sum(linear.inputs * linear.outputs for linear in linears)
-    return whole - round(saved * (size - QUANTIZED[quantization]))
+    weights = [module.weight for _, module in quantized.convertible(network)]
+    saved = sum(w.nbytes - quantized.weight_bytes(quantization, w) for w in weights)
+    return whole - saved
 
 
-def sketch(model: Path, device: str, dtype: torch.dtype, blocks: int) -> PreTrainedModel:
+def sketch(
+    model: Path, device: str, dtype: torch.dtype, quantization: str, blocks: int
+) -> PreTrainedModel:
     """The embedding, the first ``blocks`` decoder blocks and the head, with weights made up."""
     with reading(model):
         config = configuration(model)
@@ -52,6 +50,8 @@ def sketch(model: Path, device: str, dtype: torch.dtype, blocks: int) -> PreTrai
         for first in range(0, len(flat), NOISE):
             flat[first : first + NOISE] = noise[: len(flat) - first]
     network.requires_grad_(False)
+    if quantization != "none":
+        quantized.quantize(network, quantized.Quantization(quantization, device))
     return network.eval()
 
 

@@ -34,14 +34,21 @@ class _Bucket:
 
 
 class Segments:
-    """Segments that see only themselves, causally; fills ``cache`` when there is one."""
+    """Segments that see only themselves, causally; fills these ``rows`` of a cache if there is
+    one."""
 
-    def __init__(self, lengths: Sequence[int], device: str, cache: Cache | None = None) -> None:
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        device: str,
+        cache: Cache | None = None,
+        rows: Sequence[int] = (),
+    ) -> None:
         self._cache = cache
         self._buckets = _buckets(lengths, device)
         if cache is not None:
-            rows = torch.arange(len(lengths))
-            self._rows = torch.repeat_interleave(rows, torch.tensor(lengths)).to(device)
+            each = torch.repeat_interleave(torch.tensor(rows), torch.tensor(lengths))
+            self._rows = each.to(device)
             self._places = torch.cat([torch.arange(length) for length in lengths]).to(device)
 
     def attend(self, module: nn.Module, q: Tensor, k: Tensor, v: Tensor, how: Score) -> Tensor:

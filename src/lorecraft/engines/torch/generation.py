@@ -62,9 +62,10 @@ def _run(
     held: list[Answer] = []  # by place
     while True:
         newcomers: list[list[Answer]] = []
-        if waiting and FREE * (rows - len(held)) >= rows:
+        free = rows - len(held)
+        if waiting and free >= min(len(waiting), rows / FREE):
             waiting = [answer for answer in waiting if answer.index not in cancelled]
-            newcomers, waiting = _next(waiting, rows - len(held))
+            newcomers, waiting = _next(waiting, free)
         if newcomers:
             first = len(held)
             held += [answer for same in newcomers for answer in same]

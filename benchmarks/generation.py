@@ -1,9 +1,9 @@
 """Generation beside Transformers' own, on the same prompts, greedy, in bf16.
 
 Run by `make bench`, on a machine that does nothing else. 64 prompts of 20 to 200 tokens, cut from
-GSM8K, on the model of 135 million random weights; nothing stops an answer but its length. Transformers
-gets them sorted by length, in padded batches of 16, which must wait for their longest answer. Tokens
-a second count new tokens over the whole time, prompts included.
+GSM8K, on the model of 135 million random weights; nothing stops an answer but its length.
+Transformers gets them sorted by length, in padded batches of 16, each of which lasts as long as its
+longest answer. Tokens a second count new tokens over the whole time, prompts included.
 
 "even": 64 new tokens each. "mixed": 8 to 128. "models": 16 prompts each for the base and two
 adapters, in one call or in three. Writes benchmarks/results/generation.json.
@@ -12,6 +12,7 @@ adapters, in one call or in three. Writes benchmarks/results/generation.json.
 from __future__ import annotations
 
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import _shared
@@ -48,7 +49,7 @@ def models(together: bool) -> _shared.Figures:
         [Request(r.tokens, slot, r.max_new_tokens) for r in requests("even")[:BATCH]]
         for slot in slots
     ]
-    calls = [sum(asked, [])] if together else asked
+    calls = [[*chain(*asked)]] if together else asked
     return _measured(lambda: sum(1 for call in calls for _ in engine.generate(call)))
 
 

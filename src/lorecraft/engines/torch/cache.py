@@ -66,7 +66,7 @@ class NextTokens:
         rows, groups = len(q), keys.shape[1]
         q = q.reshape(rows, groups, -1, q.shape[-1])
         # Keys on the left: on a CPU the product of few queries then reads them as they lie.
-        scores = (keys @ q.transpose(-1, -2)).transpose(-1, -2)
+        scores = (keys @ q.transpose(-1, -2)).transpose(-1, -2).contiguous()
         mixed = (self._weights(scores, how) @ values).view(rows, -1, values.shape[-1])
         return (mixed if self._in_order else mixed[self._rows])[None]
 
@@ -77,7 +77,7 @@ class NextTokens:
         if kind not in self._masks:
             mask = scores.new_zeros(len(scores), 1, 1, self._length)
             self._masks[kind] = mask.masked_fill_(self._hidden(how), -torch.inf)
-        return torch.add(self._masks[kind], scores, alpha=how.scaling).softmax(-1)
+        return scores.mul_(how.scaling).add_(self._masks[kind]).softmax(-1)
 
     def _hidden(self, how: Score) -> Tensor:
         hidden = self._distance < 0

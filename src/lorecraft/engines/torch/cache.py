@@ -12,6 +12,11 @@ from lorecraft.engines.torch.attention import Score, weights_of
 EVEN = 16
 """Lengths in attention are multiples of this, so that few sizes of products are met."""
 
+WASTE = 1.2
+"""How much longer than its rows a part of the cache is read,"""
+TOGETHER = 16
+"""unless the rows are as few as these: then one more operation costs more."""
+
 
 class Cache:
     """Keys and values of ``rows`` rows and a ``spare`` one, in fixed room for ``room`` tokens
@@ -30,10 +35,10 @@ class Cache:
         for store, new in zip(self._kept[module], (k, v), strict=True):
             store[rows, :, places] = new
 
-    def read(self, module: nn.Module, rows: int, length: int) -> tuple[Tensor, Tensor]:
-        """Keys and values of the first rows, [rows, H_kv, length, D]."""
+    def read(self, module: nn.Module, rows: slice, length: int) -> tuple[Tensor, Tensor]:
+        """Keys and values of some rows, [rows, H_kv, length, D]."""
         keys, values = self._kept[module]
-        return keys[:rows, :, :length], values[:rows, :, :length]
+        return keys[rows, :, :length], values[rows, :, :length]
 
     def copy(self, row: int, to: slice, length: int) -> None:
         """The first ``length`` tokens of a row to other rows."""
@@ -46,39 +51,78 @@ class NextTokens:
     """A new token for each of the first cached rows: the i-th given belongs to row ``rows[i]`` and
     stands at ``places[i]``."""
 
-    def __init__(self, cache: Cache, rows: Sequence[int], places: Tensor) -> None:
-        self._cache, self._places = cache, places
-        self._rows = torch.tensor(rows, device=places.device)
+    def __init__(
+        self, cache: Cache, rows: Sequence[int], places: Sequence[int], device: str
+    ) -> None:
+        self._cache = cache
+        self._rows = torch.tensor(rows, device=device)
+        self._places = torch.tensor(places, device=device)
         self._in_order = list(rows) == list(range(len(rows)))
         self._back = torch.argsort(self._rows)
-        longest = int(places.max()) + 1
-        self._length = min(cache.room, longest + -longest % EVEN)
-        here = torch.arange(self._length, device=places.device)
-        self._distance = (places[self._back][:, None] - here)[:, None, None]
-        self._masks: dict[tuple[int | None, torch.dtype], Tensor] = {}
+        lengths = [0] * len(rows)
+        for row, place in zip(rows, places, strict=True):
+            lengths[row] = place + 1
+        self._parts = [
+            _Part(part, torch.tensor(lengths[part], device=device), cache.room)
+            for part in _parts(lengths)
+        ]
 
     def attend(self, module: nn.Module, q: Tensor, k: Tensor, v: Tensor, how: Score) -> Tensor:
         q, k, v = (x[0].transpose(0, 1) for x in (q, k, v))
         self._cache.write(module, k, v, self._rows, self._places)
-        keys, values = self._cache.read(module, len(q), self._length)
         if not self._in_order:
             q = q[self._back]
-        rows, groups = len(q), keys.shape[1]
-        q = q.reshape(rows, groups, -1, q.shape[-1])
+        mixed = [
+            part.attend(q[part.rows], *self._cache.read(module, part.rows, part.length), how)
+            for part in self._parts
+        ]
+        together = mixed[0] if len(mixed) == 1 else torch.cat(mixed)
+        return (together if self._in_order else together[self._rows])[None]
+
+
+class _Part:
+    """Neighbouring rows, attended to as if they were as long as the longest of them."""
+
+    def __init__(self, rows: slice, lengths: Tensor, room: int) -> None:
+        self.rows = rows
+        longest = int(lengths.max())
+        self.length = min(room, longest + -longest % EVEN)
+        here = torch.arange(self.length, device=lengths.device)
+        self._distance = (lengths[:, None] - 1 - here)[:, None, None]
+        self._masks: dict[tuple[int | None, torch.dtype], Tensor] = {}
+
+    def attend(self, q: Tensor, keys: Tensor, values: Tensor, how: Score) -> Tensor:
+        """q [rows, H, D], keys and values [rows, H_kv, length, D] -> [rows, H, D]."""
+        count, groups, _, size = keys.shape
+        q = q.reshape(count, groups, -1, size)
         # Keys on the left: on a CPU the product of few queries then reads them as they lie.
         scores = (keys @ q.transpose(-1, -2)).transpose(-1, -2).contiguous()
-        mixed = (self._weights(scores, how) @ values).view(rows, -1, values.shape[-1])
-        return (mixed if self._in_order else mixed[self._rows])[None]
+        return (self._weights(scores, how) @ values).view(count, -1, size)
 
     def _weights(self, scores: Tensor, how: Score) -> Tensor:
         if how.softcap is not None:
             return weights_of(scores, self._hidden(how), how).to(scores.dtype)
         kind = how.window, scores.dtype
         if kind not in self._masks:
-            mask = scores.new_zeros(len(scores), 1, 1, self._length)
+            mask = scores.new_zeros(len(scores), 1, 1, self.length)
             self._masks[kind] = mask.masked_fill_(self._hidden(how), -torch.inf)
         return scores.mul_(how.scaling).add_(self._masks[kind]).softmax(-1)
 
     def _hidden(self, how: Score) -> Tensor:
         hidden = self._distance < 0
         return hidden if how.window is None else hidden | (self._distance >= how.window)
+
+
+def _parts(lengths: Sequence[int]) -> list[slice]:
+    """Runs of rows, so that little is read beyond what there is."""
+    found: list[slice] = []
+    for first in range(0, len(lengths), TOGETHER):
+        part = slice(first, min(first + TOGETHER, len(lengths)))
+        if found:
+            wider = slice(found[-1].start, part.stop)
+            given = lengths[wider]
+            if max(given) * len(given) <= WASTE * sum(given):
+                found[-1] = wider
+                continue
+        found.append(part)
+    return found

@@ -65,13 +65,15 @@ class PackedContinuation:
         order = sorted(range(rows), key=self._slots.__getitem__)
         last = order[-1]
         given = [*order, *[last] * idle]
-        places = torch.tensor([self._lengths[row] for row in given], device=self._packed.device)
+        places = [self._lengths[row] for row in given]
         logits = self._packed.run(
             torch.tensor([tokens[row] for row in given]),
-            places,
+            torch.tensor(places),
             torch.arange(len(given)),
             spans_of([self._slots[row] for row in given], [1] * len(given)),
-            NextTokens(self._cache, [*order, *range(rows, rows + idle)], places),
+            NextTokens(
+                self._cache, [*order, *range(rows, rows + idle)], places, self._packed.device
+            ),
         )
         self._lengths = [length + 1 for length in self._lengths]
         if order == sorted(order):

@@ -23,7 +23,7 @@ ROWS = 128
 """Rows of a batch: enough to keep a processor busy, few enough for a streaming first token."""
 TOKENS = 2**16
 """Room in the cache of a batch, in tokens."""
-ADMITTED = 2**10
+ADMITTED = 2**11
 """Tokens of newcomers in one pass: about as many fill a processor, and the others wait for it."""
 FREE = 8
 """Newcomers are admitted when one place of so many is free."""

@@ -104,15 +104,19 @@ def _admit(running: Continuation, newcomers: list[list[Answer]]) -> Tensor:
 
 
 def _batches(answers: list[Answer]) -> Iterator[list[Answer]]:
-    """All at once, by adapter and length; where the longest would cost the others their places,
-    those much shorter come in a batch of their own."""
+    """All at once, by adapter and prompt, long ones first; where the longest would cost the others
+    their places, those much shorter come in a batch of their own."""
     answers = sorted(answers, key=_room, reverse=True)
     while answers:
         longest, count = _room(answers[0]), len(answers)
         if longest * min(ROWS, count) > TOKENS:
             count = sum(2 * _room(answer) > longest for answer in answers)
         batch, answers = answers[:count], answers[count:]
-        yield sorted(batch, key=lambda a: (a.request.adapter, -_room(a), a.text))
+        yield sorted(batch, key=_order)
+
+
+def _order(answer: Answer) -> tuple[int, int, list[int]]:
+    return answer.request.adapter, -len(answer.text), answer.text
 
 
 def _room(answer: Answer) -> int:
@@ -123,7 +127,7 @@ def _next(waiting: list[Answer], free: int) -> tuple[list[list[Answer]], list[An
     """Those who come next, the same prompts under the same adapter together, and the others."""
     found: list[list[Answer]] = []
     tokens = count = 0
-    for _, same in groupby(waiting, key=lambda a: (a.request.adapter, a.text)):
+    for _, same in groupby(waiting, key=_order):
         group = list(same)[: free - count]
         if not group or (found and tokens + len(group[0].text) > ADMITTED):
             break
@@ -153,13 +157,13 @@ def _draw(logits: Tensor, answers: Sequence[Answer]) -> list[int]:
     scaled = logits.float() / heat[:, None]
     highest, tokens = scaled.topk(min(LIKELY, scaled.shape[1]))
     probability = (highest - scaled.logsumexp(-1, keepdim=True)).exp()
+    likely, ids = probability.cpu().double().numpy(), tokens.cpu().numpy()
     chosen = []
-    likely = probability.double().cpu().numpy()
     for row, answer in enumerate(answers):
         uniform = answer.random.random()
         found = draw_among(likely[row], scaled.shape[1], answer.request, uniform)
         if found is None:
             chosen.append(draw(logits[row].float().cpu().numpy(), answer.request, uniform))
         else:
-            chosen.append(int(tokens[row, found]))
+            chosen.append(int(ids[row, found]))
     return chosen

@@ -17,7 +17,7 @@ from lorecraft.adapters.spec import AdapterSpec
 from lorecraft.data.batches import Example, pack
 from lorecraft.engines import create
 from lorecraft.engines.base import BASE, Request
-from lorecraft.engines.torch import generation, linears, passes
+from lorecraft.engines.torch import cache, continuation, generation, linears, passes
 from lorecraft.engines.torch.continuation import PackedContinuation
 from lorecraft.engines.torch.forward import OneByOne, Packed
 from lorecraft.errors import EngineError, ModelError, OutOfMemory
@@ -222,13 +222,25 @@ def many(slots, count=30):
     ]
 
 
-@pytest.mark.parametrize("constant", ["ROWS", "ADMITTED", "TOKENS", "LIKELY"])
-def test_places_chunks_and_cache_do_not_change_the_answers(llama_folder, monkeypatch, constant):
+@pytest.mark.parametrize(
+    ("module", "constant", "value"),
+    [
+        (generation, "ROWS", 3),
+        (generation, "ADMITTED", 3),
+        (generation, "TOKENS", 60),
+        (generation, "LIKELY", 3),
+        (continuation, "ROWS", 1),
+        (cache, "TOGETHER", 2),
+    ],
+)
+def test_places_chunks_and_cache_do_not_change_the_answers(
+    llama_folder, monkeypatch, module, constant, value
+):
     engine = opened(llama_folder)
     slots = [BASE, *(started(engine, seed) for seed in (1, 2))]
     requests = many(slots)
     expected = answers(engine, requests)
-    monkeypatch.setattr(generation, constant, {"TOKENS": 60}.get(constant, 3))
+    monkeypatch.setattr(module, constant, value)
     assert answers(engine, requests) == expected
 
 

@@ -90,8 +90,6 @@ def test_a_recipe_s_folder_does_not_hide_the_run_of_that_name(
 class Echo:
     """Answers with its name, the last question and the number of turns."""
 
-    models = ("base", "cpt", "sft")
-
     def ask(self, messages: Sequence[Message], model: str) -> Iterator[str]:
         yield f"{model} heard "
         yield f"{messages[-1].content} ({len(messages)})"
@@ -102,7 +100,7 @@ def test_a_chat_remembers_switches_and_resets(
 ) -> None:
     said = ["one", "two", "/base", "three", "/base", "/reset", "", "/what", "four", "/quit", "no"]
     monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(said)))
-    _converse(Echo(), "sft")
+    _converse(Echo().ask, "base", "sft")
     out = capsys.readouterr().out
     answers = [line.split("> ")[-1] for line in out.splitlines() if "heard" in line]
     assert answers == [

@@ -174,17 +174,118 @@ def test_generates_greedily_under_several_adapters(case, methods):
         assert seen[index] == expected
 
 
+def answers(engine, requests, cancelled=()):
+    said = [[] for _ in requests]
+    for index, token in engine.generate(requests, cancelled):
+        said[index].append(token)
+    return said
+
+
+def reference_draw(logits, request, uniform):
+    """top_k, then top_p of what is left, then min_p, each as a set of tokens."""
+    probability = np.exp((logits - logits.max()) / request.temperature)
+    order = np.argsort(-probability, kind="stable")
+    if request.top_k:
+        probability[order[request.top_k :]] = 0
+    before = np.cumsum(probability[order]) - probability[order]
+    probability[order[before >= request.top_p * probability.sum()]] = 0
+    probability[probability < request.min_p * probability.max()] = 0
+    cumulative = np.cumsum(probability[order])
+    return int(order[(cumulative <= uniform * cumulative[-1]).sum()])
+
+
+def test_draws_what_the_settings_leave(case):
+    engine = case.open()
+    slot, tensors, scale = case.attach(engine, 1)
+    settings = [
+        {"top_k": 3},
+        {"top_p": 0.6},
+        {"min_p": 0.3},
+        {"top_k": 9, "top_p": 0.8, "min_p": 0.05},
+        {"top_k": 1},
+        {"top_k": VOCABULARY + 9, "top_p": 0.99, "min_p": 1e-9},
+        {},
+    ]
+    requests = [
+        Request([seed, 5], slot, 6, temperature=1.5, seed=seed, **each)
+        for seed, each in enumerate(settings)
+    ]
+    for request, said in zip(requests, answers(engine, requests), strict=True):
+        random = np.random.default_rng(request.seed)
+        expected: list[int] = []
+        while len(expected) < request.max_new_tokens:
+            text = np.array([*request.tokens, *expected])
+            logits = case.logits(text, tensors, scale)[-1]
+            expected.append(reference_draw(logits, request, random.random()))
+        assert said == expected, request
+
+
 def test_a_request_draws_the_same_tokens_alone_and_in_company(case):
     engine = case.open()
     requests = [
         Request([index, 3], max_new_tokens=8, temperature=0.8, top_p=0.9, seed=index)
         for index in range(4)
     ]
-    company = [token for index, token in engine.generate(requests) if index == 2]
-    alone = [token for _, token in engine.generate([requests[2]])]
-    other = [token for _, token in engine.generate([Request([2, 3], -1, 8, temperature=0.8)])]
-    assert company == alone
-    assert alone != other
+    assert answers(engine, requests)[2] == answers(engine, requests[2:3])[0]
+    other = Request([2, 3], BASE, 8, temperature=0.8)
+    assert answers(engine, [other]) != answers(engine, requests[2:3])
+
+
+def test_samples_of_one_prompt_are_as_many_answers(case):
+    engine = case.open()
+    slot, _, _ = case.attach(engine, 1)
+    requests = [
+        Request([4, 9, 2], [slot, BASE][seed % 2], 3 + seed, temperature=2.0, seed=seed)
+        for seed in range(6)
+    ]
+    alone = [answers(engine, [request])[0] for request in requests]
+    assert answers(engine, requests) == alone
+    assert len({tuple(said[:3]) for said in alone}) > 1
+
+
+def test_what_is_banned_is_never_completed(case):
+    engine = case.open()
+    free = Request([4, 9], max_new_tokens=10)
+    first, second, third, *_ = answers(engine, [free])[0]
+    banned = ((9, first), (second,), (third, 1, 2), (first,) * 30)
+    request = Request([4, 9], max_new_tokens=10, banned=banned)
+    expected: list[int] = []
+    while len(expected) < 10:
+        text = [4, 9, *expected]
+        logits = case.logits(np.array(text), {}, 1.0)[-1]
+        never = [last for *before, last in banned if not before or text[-len(before) :] == before]
+        logits[never] = -np.inf
+        expected.append(int(logits.argmax()))
+    unhindered, seen = answers(engine, [free, request])
+    assert seen == expected
+    assert seen[0] != first
+    assert unhindered[:3] == [first, second, third]
+    drawn = Request([4, 9], max_new_tokens=10, temperature=9.0, banned=((7,), (8,)))
+    assert not {7, 8} & set(answers(engine, [drawn])[0])
+
+
+def test_a_cancelled_request_says_no_more(case):
+    engine = case.open()
+    requests = [Request([n, 5], max_new_tokens=6) for n in range(4)]
+    whole = answers(engine, requests)
+    cancelled = {3}
+    said: list[list[int]] = [[] for _ in requests]
+    for index, token in engine.generate(requests, cancelled):
+        said[index].append(token)
+        if len(said[1]) == 2:
+            cancelled.add(1)
+    assert said == [whole[0], whole[1][:2], whole[2], []]
+
+
+def test_answers_that_nobody_waits_for_are_left(case):
+    engine = case.open()
+    requests = [Request([n, 5], max_new_tokens=6) for n in range(4)]
+    whole = answers(engine, requests)
+    stream = engine.generate(requests)
+    next(stream)
+    stream.close()
+    assert answers(engine, requests) == whole
+    assert answers(engine, []) == []
 
 
 @pytest.mark.parametrize("method", ["lora", "all of them"])

@@ -19,7 +19,8 @@ from lorecraft.adapters.spec import AdapterSpec
 from lorecraft.data.batches import Example, flatten, pack
 from lorecraft.engines import create
 from lorecraft.engines.base import BASE, Request
-from lorecraft.engines.torch import forward, generation, passes
+from lorecraft.engines.torch import cache, continuation, forward, generation, linears, passes
+from lorecraft.engines.torch.continuation import PackedContinuation
 from lorecraft.engines.torch.decoder import Decoder
 from lorecraft.engines.torch.forward import OneByOne, Packed
 from lorecraft.errors import EngineError, ModelError, OutOfMemory
@@ -269,8 +270,14 @@ def test_a_model_that_cannot_be_packed_runs_row_by_row(tmp_path):
         engine.update(2e-2)
         losses.append(loss.total)
     assert losses[-1] < 0.95 * losses[0]
-    requests = [Request([3, 4, 5], slot, 6), Request([7], BASE, 4)]
-    assert sorted(index for index, _ in engine.generate(requests)) == [0] * 6 + [1] * 4
+    requests = many([BASE, slot, started(engine, 1)], 9)
+    alone = [answers(engine, [request])[0] for request in requests]
+    assert answers(engine, requests) == alone
+    prompt, own = [3, 4, 5], network_of(tmp_path)
+    said = answers(engine, [Request(prompt, max_new_tokens=5), Request([7])])[0]
+    with torch.no_grad():
+        expected = own.generate(torch.tensor([prompt]), max_new_tokens=5, do_sample=False)
+    assert said == expected[0, 3:].tolist()
 
 
 def test_conv1d_models_take_adapters(tmp_path):
@@ -294,13 +301,93 @@ def test_a_batch_larger_than_a_pass_gives_the_same(llama_folder, monkeypatch):
     assert engine.update(0.0).gradient_norm == pytest.approx(norm, rel=1e-4)
 
 
-def test_requests_beyond_one_batch_all_get_their_answers(llama_folder, monkeypatch):
+def answers(engine, requests):
+    said = [[] for _ in requests]
+    for index, token in engine.generate(requests):
+        said[index].append(token)
+    return said
+
+
+def many(slots, count=30):
+    """Requests of many lengths, some of them samples of one prompt."""
+    return [
+        Request(
+            list(range(1 + n % 5 * 2)),
+            slots[n % 3],
+            1 + n * n % 17,
+            stop=frozenset({7}),
+            temperature=float(n % 2),
+            seed=n,
+        )
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("module", "constant", "value"),
+    [
+        (generation, "ROWS", 3),
+        (generation, "ADMITTED", 3),
+        (generation, "TOKENS", 60),
+        (generation, "LIKELY", 3),
+        (continuation, "ROWS", 1),
+        (cache, "TOGETHER", 2),
+    ],
+)
+def test_places_chunks_and_cache_do_not_change_the_answers(
+    llama_folder, monkeypatch, module, constant, value
+):
     engine = opened(llama_folder)
-    requests = [Request([n, n + 1], max_new_tokens=1 + n % 7) for n in range(20)]
-    expected = sorted(engine.generate(requests))
-    monkeypatch.setattr(generation, "ROWS", 6)
-    assert sorted(engine.generate(requests)) == expected
-    assert len(expected) == sum(request.max_new_tokens for request in requests)
+    slots = [BASE, *(started(engine, seed) for seed in (1, 2))]
+    requests = many(slots)
+    expected = answers(engine, requests)
+    monkeypatch.setattr(module, constant, value)
+    assert answers(engine, requests) == expected
+
+
+def started(engine, seed):
+    slot = engine.attach(AdapterSpec(rank=2), seed=seed)
+    random = np.random.default_rng(seed)
+    weights = {n: random.normal(0, 0.3, t.shape) for n, t in engine.adapter(slot).items()}
+    engine.load_adapter(slot, weights)
+    return slot
+
+
+def test_a_place_is_given_to_the_next_as_soon_as_it_is_free(llama_folder, monkeypatch):
+    engine, steps = opened(llama_folder), []
+    append = PackedContinuation.append
+    monkeypatch.setattr(generation, "ROWS", 4)
+    monkeypatch.setattr(
+        PackedContinuation,
+        "append",
+        lambda self, tokens: steps.append(len(tokens)) or append(self, tokens),
+    )
+    lengths = [31, 1, 1, 1] * 4
+    list(engine.generate([Request([n], max_new_tokens=k) for n, k in enumerate(lengths)]))
+    assert len(steps) == 30  # batches of four, each with a long answer, would take 120
+
+
+def test_a_prompt_that_several_requests_share_is_computed_once(llama_folder, monkeypatch):
+    engine, computed = opened(llama_folder), []
+    logits = engine._forward.logits
+
+    def counted(rows, *rest):
+        computed.extend(len(row.tokens) for row in rows)
+        return logits(rows, *rest)
+
+    monkeypatch.setattr(engine._forward, "logits", counted)
+    requests = [Request([1, 2, 3], seed=n, temperature=1.0, max_new_tokens=3) for n in range(5)]
+    list(engine.generate([*requests, Request([4, 5], max_new_tokens=1)]))
+    assert sorted(computed) == [2, 3]
+
+
+def test_weights_prepared_for_few_rows_give_the_same_products():
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        pytest.skip("oneDNN does not compute in bf16 on this processor")
+    x, weight, bias = (torch.randn(size).bfloat16() for size in ((5, 32), (48, 32), (48,)))
+    expected = torch.addmm(bias.float(), x.float(), weight.float().t())
+    seen = linears.product(x, linears.prepared(weight), bias).float()
+    assert (seen - expected).abs().max() < 0.02 * expected.abs().max()
 
 
 @pytest.mark.parametrize(
@@ -551,7 +638,12 @@ def test_dora_on_a_quantised_base_divides_by_the_lengths_of_what_it_multiplies(
     np.testing.assert_allclose(engine.score(batch), engine.score(pack(some(3), BASE)), atol=1e-3)
     path = "model.layers.1.mlp.up_proj"
     other = opened(qwen2_folder, quantization=quantization)._forward._network
-    weight = dequantize_module_weight(other.get_submodule(path)).float()
+    module = other.get_submodule(path)
+    weight = (
+        module.weight * module.scale[:, None]
+        if quantization == "int8"
+        else dequantize_module_weight(module).float()
+    )
     magnitudes = engine.adapter(slot)[f"base_model.model.{path}.lora_magnitude_vector"]
     np.testing.assert_allclose(magnitudes, weight.norm(dim=1).numpy(), rtol=1e-4)
     losses = []

@@ -12,7 +12,7 @@ from lorecraft.errors import DataError, OutOfMemory
 from lorecraft.evaluation.exam import Answer, read, sit
 from lorecraft.evaluation.questions import Question
 
-SETTINGS = SimpleNamespace(max_new_tokens=12, batch_size=2)
+SETTINGS = SimpleNamespace(max_new_tokens=12, batch_size=2, stop=())
 STOP = 0
 
 
@@ -38,14 +38,14 @@ class Parrot:
     def __init__(self):
         self.batches = []
 
-    def generate(self, requests):
+    def generate(self, requests, cancelled=()):
         self.batches.append(list(requests))
         for index, request in enumerate(requests):
             prompt = "".join(map(chr, request.tokens))
             said = "no" if request.adapter == BASE else prompt.strip("|").split()[-1].upper()
-            for letter in said[: request.max_new_tokens]:
-                yield index, ord(letter)
-            yield index, STOP
+            for letter in [*map(ord, said[: request.max_new_tokens]), STOP]:
+                if index not in cancelled:
+                    yield index, letter
 
     def score(self, batch):
         return np.where(batch.weight > 0, -2.0 if batch.adapter[0] == BASE else -1.0, 0.0)
@@ -77,10 +77,10 @@ def test_models_share_a_batch_and_a_shared_prompt_is_asked_once():
 
 def test_with_too_little_memory_fewer_questions_go_together():
     class Small(Parrot):
-        def generate(self, requests):
+        def generate(self, requests, cancelled=()):
             if len(requests) > 2:
                 raise OutOfMemory(f"{len(requests)} answers at once")
-            return super().generate(requests)
+            return super().generate(requests, cancelled)
 
     engine, slots = Small(), {"base": BASE, "sft": 0}
     questions = [ask("a", "say seven"), ask("b", "say oak"), ask("c", "say elm tree")]
@@ -97,6 +97,28 @@ def test_a_completion_is_asked_as_plain_text():
     answers = sit(engine, Letters(), {"sft": 0}, [question], SETTINGS)
     assert list(engine.batches[0][0].tokens) == Letters().encode("made at Quay")
     assert answers[0].passed
+
+
+def test_an_answer_ends_before_a_stop_string_and_is_made_no_longer():
+    class Counting(Parrot):
+        made = 0
+
+        def generate(self, requests, cancelled=()):
+            for index, token in super().generate(requests, cancelled):
+                self.made += 1
+                yield index, token
+
+    engine = Counting()
+    settings = SimpleNamespace(**vars(SETTINGS) | {"stop": ("VE",)})
+    answers = sit(engine, Letters(), {"sft": 0}, [ask("a", "say seven")], settings)
+    assert answers[0].answer == "SE"
+    assert engine.made == 4
+
+
+def test_what_is_banned_goes_with_every_request():
+    engine = Parrot()
+    sit(engine, Letters(), {"sft": 0}, [ask("a", "say oak")], SETTINGS, banned=((1, 2),))
+    assert engine.batches[0][0].banned == ((1, 2),)
 
 
 def test_an_answer_survives_its_file():

@@ -211,3 +211,24 @@ def test_the_end_of_a_turn_is_trained_also_where_it_pads(copy: Path, pad: str) -
     assert trained == [*tokenizer.encode("The keeper."), token(copy, "<|im_end|>")]
     text = encode_record(Record("r", text="The tide."), tokenizer, 99)
     assert (text.tokens[-1], text.weight[-1]) == (tokenizer.eos_id, 1)
+
+
+@pytest.mark.parametrize(
+    "switch", ["enable_thinking is false", "not thinking|default(true)", "skip_reasoning"]
+)
+def test_thinking_can_be_switched_off(copy: Path, switch: str) -> None:
+    closed = f"{{% if {switch} %}}{{{{ '\\n\\n</think>\\n\\n' }}}}{{% endif %}}{{% endif %}}"
+    write_template(copy, THINKING.removesuffix("{% endif %}") + closed)
+    thinks, answers = load_tokenizer(copy), load_tokenizer(copy, thinking=False)
+    turn = [*ASKED, Message("assistant", "I.")]
+    prompt = answers.chat(ASKED, add_generation_prompt=True)
+    assert answers.chat(turn, False)[: len(prompt)] == prompt  # it is trained as it is asked
+    assert answers.decode(prompt).endswith("</think>\n\n")
+    assert thinks.decode(thinks.chat(ASKED, True)).endswith("<think>")
+    assert load_tokenizer(copy, thinking=True).chat(ASKED, True) == thinks.chat(ASKED, True)
+    assert thinks.fingerprint != answers.fingerprint
+
+
+def test_pieces_are_a_text_within_another(tiny_model: Path) -> None:
+    tokenizer = load_tokenizer(tiny_model)
+    assert tokenizer.pieces("<|im_end|>") == (token(tiny_model, "<|im_end|>"),)

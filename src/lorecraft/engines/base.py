@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,8 +51,13 @@ class Request:
         max_new_tokens: at least 1.
         stop: token ids that end the answer; the stopping token itself is yielded too.
         temperature: 0 = greedy.
-        top_p: nucleus (Holtzman et al. 2020); 1 = off.
+        top_k: only so many of the most probable tokens; 0 = off.
+        top_p: nucleus (Holtzman et al. 2020, arXiv:1904.09751); 1 = off.
+        min_p: only tokens at least this share as probable as the most probable one (Nguyen et al.
+            2024, arXiv:2407.01082); 0 = off.
         seed: of this request's own random stream.
+        banned: sequences that the text, prompt and answer, is never made to complete; one of a
+            single token bans that token.
     """
 
     tokens: Sequence[int]
@@ -60,8 +65,11 @@ class Request:
     max_new_tokens: int = 64
     stop: frozenset[int] = frozenset()
     temperature: float = 0.0
+    top_k: int = 0
     top_p: float = 1.0
+    min_p: float = 0.0
     seed: int = 0
+    banned: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -188,8 +196,13 @@ class Engine(Protocol):
         weights) since the last update, clipped to ``max_norm`` (0 = no clipping); then clears the
         gradients."""
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, int]]:
-        """Stream ``(request index, token id)`` as tokens come; requests run batched."""
+    def generate(
+        self, requests: Sequence[Request], cancelled: Container[int] = ()
+    ) -> Iterator[tuple[int, int]]:
+        """Stream ``(request index, token id)`` as tokens come; requests run batched.
+
+        The caller may add indexes to ``cancelled`` meanwhile: nothing more comes of those requests.
+        """
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         """Trainable adapter, optimiser moments and step, RNG: all that exact resume needs."""

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import tracemalloc
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,7 +24,7 @@ from lorecraft.adapters.spec import AdapterSpec
 from lorecraft.data.batches import TokenBatch, flatten
 from lorecraft.engines import host, lora
 from lorecraft.engines.base import BASE, Arrays, LossSum, Memory, Outline, Request, Update, Watch
-from lorecraft.engines.sampling import draw
+from lorecraft.engines.sampling import draw, forbidden
 from lorecraft.errors import EngineError, ModelError
 
 HIDDEN, INNER, BLOCKS = 48, 96, 2
@@ -319,20 +319,26 @@ class FakeEngine:
             tensor -= learning_rate * (step + weight_decay * tensor)
         return Update(norm, True)
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, int]]:
+    def generate(
+        self, requests: Sequence[Request], cancelled: Container[int] = ()
+    ) -> Iterator[tuple[int, int]]:
         lora.check_slots([request.adapter for request in requests], self._slots)
         texts = [list(request.tokens) for request in requests]
         randoms = [np.random.default_rng(request.seed) for request in requests]
         running = list(range(len(requests)))
         while running:
             for index in tuple(running):
+                if index in cancelled:
+                    running.remove(index)
+                    continue
                 request, text = requests[index], texts[index]
                 hidden = self._pass(request.adapter).forward(np.asarray(text, np.int32))
                 logits = hidden[-1] @ self._weights["lm_head"].T
+                logits[[*forbidden(request, text)]] = -np.inf
                 if request.temperature == 0:
                     token = int(logits.argmax())
                 else:
-                    token = draw(logits, request.temperature, request.top_p, randoms[index])
+                    token = draw(logits, request, randoms[index].random())
                 text.append(token)
                 new = len(text) - len(request.tokens)
                 if token in request.stop or new >= request.max_new_tokens:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorecraft.data.batches import Example, pack
+from lorecraft.data.decode import Decoded
 from lorecraft.data.encode import Tokenizer
 from lorecraft.engines.base import Engine, Request
 from lorecraft.errors import DataError, OutOfMemory
@@ -64,6 +65,7 @@ def sit(
     settings: ExamSection,
     *,
     context: int | None = None,
+    banned: tuple[tuple[int, ...], ...] = (),
     on_progress: Callable[[int], None] = lambda answers: None,
 ) -> list[Answer]:
     """All answers of all models, greedy, ordered by question and then by model.
@@ -75,6 +77,7 @@ def sit(
     Args:
         slots: model name -> adapter slot (``BASE`` for the model alone).
         context: tokens that the model can take, if that is known.
+        banned: token sequences that no answer may hold.
         on_progress: called with the number of answers that are new.
 
     Raises DataError when the context has no room for a question and its answer.
@@ -90,11 +93,13 @@ def sit(
     while group := unique[start : start + size]:
         asked = [(model, prompt) for model in slots for prompt in group]
         requests = [
-            Request(prompt, slots[model], settings.max_new_tokens, tokenizer.stop_ids)
+            Request(
+                prompt, slots[model], settings.max_new_tokens, tokenizer.stop_ids, banned=banned
+            )
             for model, prompt in asked
         ]
         try:
-            answers = _answers(engine, tokenizer, requests)
+            answers = _answers(engine, tokenizer, requests, settings.stop)
         except OutOfMemory:
             if size == 1:
                 raise
@@ -145,12 +150,16 @@ def prompt_tokens(question: Question, tokenizer: Tokenizer) -> tuple[int, ...]:
     return tuple(tokenizer.encode(question.text))
 
 
-def _answers(engine: Engine, tokenizer: Tokenizer, requests: Sequence[Request]) -> list[str]:
-    tokens: list[list[int]] = [[] for _ in requests]
-    for index, token in engine.generate(requests):
-        if token not in tokenizer.stop_ids:
-            tokens[index].append(token)
-    return [tokenizer.decode(ids).strip() for ids in tokens]
+def _answers(
+    engine: Engine, tokenizer: Tokenizer, requests: Sequence[Request], stop: Sequence[str]
+) -> list[str]:
+    answers = [Decoded(tokenizer, stop) for _ in requests]
+    ended: set[int] = set()
+    for index, token in engine.generate(requests, ended):
+        answers[index].add(token)
+        if answers[index].ended:
+            ended.add(index)
+    return [answer.text.strip() for answer in answers]
 
 
 def _graded(question: Question, model: str, answer: str) -> Answer:

@@ -26,8 +26,9 @@ class HFTokenizer:
     AutoTokenizer and not tokenizer.json alone: for some models it replaces the pre-tokenizer.
     """
 
-    def __init__(self, folder: Path, tokenizer: Any) -> None:
+    def __init__(self, folder: Path, tokenizer: Any, thinking: bool | None = None) -> None:
         self._folder, self._tokenizer = folder, tokenizer
+        self._switches = {} if thinking is None else _switches(thinking)
         tokenizer.model_input_names = ["input_ids"]  # masks of a million records take minutes
 
     @property
@@ -54,8 +55,10 @@ class HFTokenizer:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 over the tokenizer's files and the chat template."""
+        """sha256 over the tokenizer's files, the chat template and its switches."""
         digest = hashlib.sha256(json.dumps(self._tokenizer.chat_template).encode())
+        if self._switches:
+            digest.update(json.dumps(self._switches).encode())
         for name in (*VOCABULARIES, "tokenizer_config.json"):
             if (path := self._folder / name).is_file():
                 digest.update(f"\0{name}\0".encode() + path.read_bytes())
@@ -69,6 +72,10 @@ class HFTokenizer:
         """``encode`` of each; together they are faster."""
         found: list[list[int]] = self._tokenizer(list(texts))["input_ids"]
         return [ids[:-1] if len(ids) > 1 and ids[-1] == self.eos_id else ids for ids in found]
+
+    def pieces(self, text: str) -> tuple[int, ...]:
+        """Ids of a text within another: nothing stands before it."""
+        return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text, special tokens left out, its spaces as they are."""
@@ -112,7 +119,10 @@ class HFTokenizer:
         ]
         try:
             found = self._tokenizer.apply_chat_template(
-                turns, add_generation_prompt=add_generation_prompt, return_dict=False
+                turns,
+                add_generation_prompt=add_generation_prompt,
+                return_dict=False,
+                **self._switches,
             )
         except TemplateSyntaxError as error:
             raise ModelError(
@@ -145,8 +155,10 @@ class HFTokenizer:
         return [id_ for id_ in first[:common][::-1] if id_ in added][:1]
 
 
-def load_tokenizer(folder: Path) -> HFTokenizer:
-    """Raises ModelError when there is no tokenizer that loads without running its code."""
+def load_tokenizer(folder: Path, thinking: bool | None = None) -> HFTokenizer:
+    """``thinking``: whether the chat template lets the model think aloud, if it has such a switch.
+
+    Raises ModelError when there is no tokenizer that loads without running its code."""
     from transformers import AutoTokenizer
 
     # Without any of these, AutoTokenizer gives an empty tokenizer for some models.
@@ -162,7 +174,13 @@ def load_tokenizer(folder: Path) -> HFTokenizer:
             f"the tokenizer in {folder} cannot be loaded: {_first_line(error)}",
             "tokenizer.json and tokenizer_config.json beside the weights",
         ) from error
-    return HFTokenizer(folder, loaded)
+    return HFTokenizer(folder, loaded, thinking)
+
+
+def _switches(thinking: bool) -> dict[str, bool]:
+    """As chat templates call it: Qwen3's, DeepSeek V3.1's and HyperCLOVA X SEED Think's. A template
+    does not see those that it does not know."""
+    return {"enable_thinking": thinking, "thinking": thinking, "skip_reasoning": not thinking}
 
 
 def _configured_ends(path: Path) -> list[int]:

@@ -39,6 +39,7 @@ from lorecraft.recipe.values import (
     Share,
     Tables,
     Template,
+    Texts,
     fields_of,
     path_alone,
     sealed,
@@ -71,6 +72,14 @@ class ModelSection(Section):
         description="Load the frozen weights in 8 bits (`int8`: close to them) or in 4 (`nf4`: "
         "QLoRA's, coarser; needs `pip install 'lorecraft[quantization]'`), to fit a large model "
         "into memory. Steps take longer.",
+    )
+    thinking: bool | None = Field(
+        None,
+        description="Whether the model thinks aloud before it answers, where its chat template has "
+        "a switch for that; as the template has it if not given.",
+    )
+    banned: Texts = Field(
+        (), description="Texts that no answer may hold, as `<think>`, in the model's own tokens."
     )
 
 
@@ -299,6 +308,9 @@ class ExamSection(Section):
     batch_size: Count = Field(64, description="Questions answered at the same time.")
     per_fact: Count | None = Field(
         2, description="Questions about each fact in unseen phrasings; null asks all there are."
+    )
+    stop: Texts = Field(
+        (), description='Texts that an answer ends before, as `"\\n"`; none if not given.'
     )
     limit: Count | None = Field(
         None, description="Ask so many questions of each measure, evenly drawn; all if not given."

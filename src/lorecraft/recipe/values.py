@@ -148,6 +148,7 @@ Documents = Annotated[
     BeforeValidator(_several),
     "a file, a folder or a glob; or a list of them",
 ]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_several), "a text; or a list of them"]
 Packages = Annotated[
     tuple[Annotated[str, AfterValidator(_package)], ...],
     BeforeValidator(_several),

@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from lorecraft.recipe.schema import Recipe, Section
 from lorecraft.recipe.source import Key, Mistake, Source, spell
 
-_PLAIN = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+_PLAIN = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
 def expectation(annotation: Any, metadata: Iterable[Any] = ()) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from lorecraft.data.decode import Decoded
 from lorecraft.data.records import Message
 from lorecraft.engines.base import Request
 from lorecraft.errors import RunError
@@ -27,9 +28,19 @@ class Asker:
         return list(self._slots)
 
     def ask(
-        self, messages: Sequence[Message], model: str | None = None, temperature: float = 0.0
+        self,
+        messages: Sequence[Message],
+        model: str | None = None,
+        *,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
+        seed: int = 0,
+        stop: Sequence[str] = (),
     ) -> Iterator[str]:
         """Stream the answer in pieces of text; ``model`` is the last stage if not given.
+
+        The answer ends before any of the texts in ``stop``; the other settings are ``Request``'s.
 
         Raises RunError for a model that the run does not have, and for a conversation that has
         outgrown the model's context.
@@ -48,18 +59,23 @@ class Asker:
                 "start anew (/reset in a chat)",
             )
         request = Request(
-            prompt, self._slots[name], room, tokenizer.stop_ids, temperature=temperature
+            prompt,
+            self._slots[name],
+            room,
+            tokenizer.stop_ids,
+            temperature=temperature,
+            top_p=top_p,
+            min_p=min_p,
+            seed=seed,
+            banned=self._bench.banned,
         )
-        tokens: list[int] = []
-        shown = ""
+        answer = Decoded(tokenizer, stop)
         for _, token in self._bench.engine.generate([request]):
-            if token in tokenizer.stop_ids:
-                break
-            tokens.append(token)
-            text = tokenizer.decode(tokens)
-            if not text.endswith("\ufffd"):  # half a character: wait for its other bytes
-                yield text[len(shown) :]
-                shown = text
+            answer.add(token)
+            yield answer.piece()
+            if answer.ended:
+                return
+        yield answer.piece(last=True)
 
 
 def open_run(folder: Path) -> Asker:

@@ -48,6 +48,7 @@ def sit_exam(
             questions,
             recipe.exam,
             context=bench.info.context,
+            banned=bench.banned,
             on_progress=bar.advance,
         )
     surprises = {

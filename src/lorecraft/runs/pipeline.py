@@ -471,6 +471,7 @@ class _Run:
             [tree_hash(folder / "adapter") for folder in self.folders.values()],
             file_hash(self.directory.data / "exam.jsonl"),
             self.recipe.exam,
+            self.recipe.model.banned,
         )
         finished = self.directory.exam / "exam.json"
         if not finished.exists() or read_json(finished)["key"] != key:

@@ -123,12 +123,7 @@ def _try(
 
 
 def _try_exam(engine: Engine, slots: Sequence[int], exam: ExamLoad) -> Figures:
-    # Half of them end at once: the moment at which the others move together holds the most.
-    asked = [(slot, one) for slot in slots for one in exam.groups[-1]]
-    longest = [
-        Request(one.prompt, slot, exam.limit if index % 2 else 1)
-        for index, (slot, one) in enumerate(asked)
-    ]
+    longest = [Request(one.prompt, slot, exam.limit) for slot in slots for one in exam.groups[-1]]
     with engine.watched() as watch:
         for count, _ in enumerate(engine.generate(longest)):
             if count > len(longest):

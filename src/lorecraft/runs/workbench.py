@@ -46,20 +46,22 @@ class Blueprint:
             found.folder,
             found.download,
             inspect(found.folder),
-            load_tokenizer(found.folder),
+            load_tokenizer(found.folder, model.thinking),
             engine.outline(found.folder, spec, model.dtype, model.quantization),
         )
 
 
 @dataclass
 class Workbench:
-    """An opened base model. ``path`` is as in the recipe, ``folder`` where it lies."""
+    """An opened base model. ``path`` is as in the recipe, ``folder`` where it lies; ``banned`` are
+    the token sequences that no answer may hold."""
 
     path: str
     folder: Path
     info: ModelInfo
     tokenizer: HFTokenizer
     engine: Engine
+    banned: tuple[tuple[int, ...], ...] = ()
 
     @classmethod
     def open(cls, recipe: Recipe) -> Workbench:
@@ -67,10 +69,11 @@ class Workbench:
         model = recipe.model
         folder = find(model.path, model.revision)
         info = inspect(folder)
-        tokenizer = load_tokenizer(folder)
+        tokenizer = load_tokenizer(folder, model.thinking)
         engine = create(recipe.engine)
         engine.open(folder, model.dtype, model.quantization)
-        return cls(model.path, folder, info, tokenizer, engine)
+        banned = tuple(tokenizer.pieces(text) for text in model.banned)
+        return cls(model.path, folder, info, tokenizer, engine, banned)
 
     @property
     def model_hash(self) -> str:

@@ -50,6 +50,8 @@ class _Tensors(TorchDispatchMode):
         return result
 
     def _meet(self, tensor: torch.Tensor, new: bool) -> None:
+        if tensor.is_mkldnn:  # weights laid out anew where memory is in plenty: no storage to see
+            return
         storage = tensor.untyped_storage()
         address = storage._cdata
         if address in self._known:

@@ -19,16 +19,28 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.activations import SiLUActivation
 
+from lorecraft.engines import host
 from lorecraft.engines.base import BASE
 from lorecraft.engines.torch import head
 from lorecraft.engines.torch.adapters import Adapter, Adapters, Span
 from lorecraft.engines.torch.attention import Layout, Score
+from lorecraft.engines.torch.cache import NextTokens
+from lorecraft.engines.torch.continuation import Continuation
 from lorecraft.engines.torch.forward import Packed, Row, layout_of, lines_of, rounded
 from lorecraft.engines.torch.kept import Kept
-from lorecraft.engines.torch.linears import Learned, Linears, Stacks, Under
+from lorecraft.engines.torch.linears import (
+    Learned,
+    Linears,
+    Stacks,
+    Under,
+    prepared,
+    product,
+)
 from lorecraft.engines.torch.segments import Segments
 
 FAMILIES = {"llama", "mistral", "qwen2", "qwen3", "seed_oss"}
+PLENTY = 4
+"""Weights are held a second time where there is memory for so many more."""
 _BLOCK = {"self_attn", "mlp", "input_layernorm", "post_attention_layernorm"}
 _ATTENTION = {"q_proj", "k_proj", "v_proj", "o_proj"}
 _HEAD_NORMS = {"q_norm", "k_norm"}
@@ -120,8 +132,9 @@ class Block:
     ) -> tuple[Tensor, Any]:
         """x [T, hidden] -> the same, or only the tokens that are ``wanted``; and what backward
         needs, if the block learns."""
+        few = isinstance(places.layout, NextTokens)
         h, norm1 = self._norm1.forward(x)
-        qkv, inner_qkv = self.qkv.forward(h, under)
+        qkv, inner_qkv = self.qkv.forward(h, under, few)
         heads = qkv.view(len(x), -1, self._heads)
         turned, head_norm = heads[:, : self._turned], None
         if self._head_norm is not None:
@@ -136,12 +149,12 @@ class Block:
         if wanted is not None:
             rows, under = wanted
             seen, x = seen[rows], x[rows]
-        o, inner_o = self.o.forward(seen, under)
+        o, inner_o = self.o.forward(seen, under, few)
         x = x + o
         h2, norm2 = self._norm2.forward(x)
-        gate_up, inner_gate_up = self.gate_up.forward(h2, under)
+        gate_up, inner_gate_up = self.gate_up.forward(h2, under, few)
         gate, up = gate_up.chunk(2, -1)
-        down, inner_down = self.down.forward(F.silu(gate) * up, under)
+        down, inner_down = self.down.forward(F.silu(gate).mul_(up), under, few)
         kept = None
         if learns:
             kept = (
@@ -219,6 +232,7 @@ class Decoder(Packed):
         self._embedding, self._rotary = base.embed_tokens, base.rotary_emb
         self._norm, self._head = _norm(base.norm), network.lm_head.weight.data
         self._head_weight = self._head
+        self._prepared_head: Tensor | None = None
         self._stacks: WeakKeyDictionary[Adapter, dict[int, Stacks]] = WeakKeyDictionary()
         self._kept: WeakKeyDictionary[Adapter, Kept] = WeakKeyDictionary()
 
@@ -245,7 +259,26 @@ class Decoder(Packed):
         if torch.is_grad_enabled():  # only for an adapter with dropout
             return super().run(tokens, places, wanted, spans, layout)
         x, _ = self._forward(tokens, places, wanted, spans, layout, learns=False)
-        return self._norm.forward(x)[0] @ self._head.t()
+        h = self._norm.forward(x)[0]
+        if self._prepared_head is not None and isinstance(layout, NextTokens):
+            return product(h, self._prepared_head)
+        return h @ self._head.t()
+
+    def begin(self, rows: int, room: int) -> Continuation:
+        """With weights prepared for few rows, where memory is in plenty."""
+        if self._prepared_head is None and self._can_prepare():
+            for block in self._blocks:
+                for linears in block.linears:
+                    linears.prepare()
+            self._prepared_head = prepared(self._head)
+        return super().begin(rows, room)
+
+    def _can_prepare(self) -> bool:
+        able = self._head.device.type == "cpu" and self._head.dtype == torch.bfloat16
+        if not (able and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
+            return False
+        held, free = self._network.get_memory_footprint(), host.available()
+        return free is not None and PLENTY * held < free - host.resident()
 
     @torch.no_grad()
     def score(self, rows: Sequence[Row], targets: Tensor) -> Tensor:

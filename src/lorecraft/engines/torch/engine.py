@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -164,10 +164,12 @@ class TorchEngine:
         with _memory_errors("the optimiser's step"):
             return self._training().update(learning_rate, max_norm, weight_decay)
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, int]]:
+    def generate(
+        self, requests: Sequence[Request], cancelled: Container[int] = ()
+    ) -> Iterator[tuple[int, int]]:
         check_slots([request.adapter for request in requests], self._adapters.attached)
         with _memory_errors(f"{len(requests)} answers at once"):
-            yield from generate(self._forward, requests)
+            yield from generate(self._forward, requests, cancelled)
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         optimiser = self._training()

@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,7 +18,13 @@ from lorecraft.engines.base import BASE
 from lorecraft.engines.torch import head
 from lorecraft.engines.torch.adapters import Adapters, Span
 from lorecraft.engines.torch.attention import PACKED, Layout, watched
-from lorecraft.engines.torch.cache import Cache, NextTokens
+from lorecraft.engines.torch.cache import Cache
+from lorecraft.engines.torch.continuation import (
+    Continuation,
+    OneByOneContinuation,
+    PackedContinuation,
+    spans_of,
+)
 from lorecraft.engines.torch.head import cross_entropy, log_probability
 from lorecraft.engines.torch.segments import Segments
 
@@ -40,19 +45,6 @@ class Row:
     parent: int = -1
 
 
-class Continuation(Protocol):
-    """Prompts that are being continued, rows in the order in which they were given."""
-
-    def logits(self) -> Tensor:
-        """What follows each row, [rows, V]."""
-
-    def append(self, tokens: Tensor) -> None:
-        """One more token for every row, int64 [rows]."""
-
-    def keep(self, rows: Tensor) -> None:
-        """Go on with these rows only."""
-
-
 class Forward(Protocol):
     """Rows of one slot must be neighbours, and so must those of one parent, which comes first."""
 
@@ -70,8 +62,8 @@ class Forward(Protocol):
         Takes targets int64 and weights float32, [sum of wanted].
         """
 
-    def begin(self, rows: Sequence[Row], room: int) -> Continuation:
-        """Continue ``rows`` by at most ``room`` tokens each."""
+    def begin(self, rows: int, room: int) -> Continuation:
+        """Be ready to continue so many rows, of at most ``room`` tokens each."""
 
     def kept_bytes(self, slot: int) -> int:
         """See ``Engine.kept_bytes``."""
@@ -163,8 +155,11 @@ def places_of(rows: Sequence[Row]) -> NDArray[np.int64]:
     return np.concatenate([np.arange(end - len(row.tokens), end) for row, end in spans])
 
 
-def layout_of(rows: Sequence[Row], device: str) -> Segments:
-    return Segments([len(row.tokens) for row in rows], device, parents=[r.parent for r in rows])
+def layout_of(
+    rows: Sequence[Row], device: str, cache: Cache | None = None, places: Sequence[int] = ()
+) -> Segments:
+    parents = [row.parent for row in rows]
+    return Segments([len(row.tokens) for row in rows], device, parents, cache, places)
 
 
 def _by_longest(network: PreTrainedModel) -> bool:
@@ -252,17 +247,19 @@ class Packed(_ByAutograd):
             ).last_hidden_state[0]
         return states[wanted[: sum(len(row.wanted) for row in rows)].to(self.device)]
 
-    def logits(self, rows: Sequence[Row]) -> Tensor:
-        """[sum of wanted, V], row after row."""
+    def logits(
+        self, rows: Sequence[Row], cache: Cache | None = None, places: Sequence[int] = ()
+    ) -> Tensor:
+        """[sum of wanted, V], row after row. Keys and values are kept at these ``places`` of a
+        cache if there is one."""
         given = rounded(rows)
-        layout = layout_of(given, self.device)
-        return self._run_rows(given, layout)[: sum(len(row.wanted) for row in rows)]
+        if cache is not None and len(given) > len(rows):
+            places = [*places, cache.spare]
+        layout = layout_of(given, self.device, cache, places)
+        return self.run(*self.flat(given), layout)[: sum(len(row.wanted) for row in rows)]
 
-    def begin(self, rows: Sequence[Row], room: int) -> Continuation:
-        return _PackedContinuation(self, rows, room)
-
-    def _run_rows(self, rows: Sequence[Row], layout: Layout) -> Tensor:
-        return self.run(*self.flat(rows), layout)
+    def begin(self, rows: int, room: int) -> Continuation:
+        return PackedContinuation(self, rows, max(room, TOKENS + WANTED))
 
     def flat(self, rows: Sequence[Row]) -> tuple[Tensor, Tensor, Tensor, list[Span]]:
         """The rows as one: tokens, their positions, where logits are wanted, and the adapters."""
@@ -273,7 +270,7 @@ class Packed(_ByAutograd):
             torch.from_numpy(np.concatenate([row.tokens for row in rows])).long(),
             torch.from_numpy(places_of(rows)),
             torch.from_numpy(wanted),
-            _spans([row.slot for row in rows], lengths),
+            spans_of([row.slot for row in rows], lengths),
         )
 
     def run(
@@ -290,31 +287,6 @@ class Packed(_ByAutograd):
                 **selected,
             ).logits[0]
         return logits if self._selects else logits[wanted]
-
-
-class _PackedContinuation:
-    def __init__(self, packed: Packed, rows: Sequence[Row], room: int) -> None:
-        self._packed = packed
-        self._slots = [row.slot for row in rows]
-        lengths = [len(row.tokens) for row in rows]
-        self._cache = Cache(len(rows), max(lengths) + room)
-        self._places = torch.tensor(lengths, device=packed.device)
-        self._logits = packed._run_rows(rows, Segments(lengths, packed.device, self._cache))
-
-    def logits(self) -> Tensor:
-        return self._logits
-
-    def append(self, tokens: Tensor) -> None:
-        layout = NextTokens(self._cache, self._places)
-        count = len(tokens)
-        spans = _spans(self._slots, [1] * count)
-        self._logits = self._packed.run(tokens, self._places, torch.arange(count), spans, layout)
-        self._places = self._places + 1
-
-    def keep(self, rows: Tensor) -> None:
-        self._cache.keep(rows)
-        self._places, self._logits = self._places[rows], self._logits[rows]
-        self._slots = [self._slots[row] for row in rows.tolist()]
 
 
 class OneByOne(_ByAutograd):
@@ -337,44 +309,9 @@ class OneByOne(_ByAutograd):
             parts.append(logits[torch.from_numpy(row.wanted).to(self.device)])
         return torch.cat(parts)
 
-    def begin(self, rows: Sequence[Row], room: int) -> Continuation:
-        return _OneByOneContinuation(self, rows)
+    def begin(self, rows: int, room: int) -> Continuation:
+        return OneByOneContinuation(self)
 
     def run(self, tokens: Tensor, slot: int, **settings: Any) -> Any:
         with self._adapters.under([(0, len(tokens), slot)]):
             return self._network(input_ids=tokens[None].to(self.device), **settings)
-
-
-class _OneByOneContinuation:
-    def __init__(self, forward: OneByOne, rows: Sequence[Row]) -> None:
-        self._forward = forward
-        self._slots = [row.slot for row in rows]
-        tokens = [torch.from_numpy(row.tokens).long() for row in rows]
-        self._outputs = [
-            forward.run(t, slot, use_cache=True)
-            for t, slot in zip(tokens, self._slots, strict=True)
-        ]
-
-    def logits(self) -> Tensor:
-        return torch.stack([output.logits[0, -1] for output in self._outputs])
-
-    def append(self, tokens: Tensor) -> None:
-        self._outputs = [
-            self._forward.run(
-                token[None], slot, use_cache=True, past_key_values=old.past_key_values
-            )
-            for token, slot, old in zip(tokens, self._slots, self._outputs, strict=True)
-        ]
-
-    def keep(self, rows: Tensor) -> None:
-        self._outputs = [self._outputs[row] for row in rows.tolist()]
-        self._slots = [self._slots[row] for row in rows.tolist()]
-
-
-def _spans(slots: Sequence[int], lengths: Sequence[int]) -> list[Span]:
-    spans, first = [], 0
-    for slot, group in groupby(zip(slots, lengths, strict=True), key=lambda pair: pair[0]):
-        last = first + sum(length for _, length in group)
-        spans.append((first, last, slot))
-        first = last
-    return spans

@@ -1,79 +1,169 @@
-"""Batched generation: requests sorted into like rows, finished rows dropped on the way."""
+"""Continuous batching: a row that is finished gives its place to the next request.
+
+``generate`` is the loop. Newcomers are computed whole, many in one pass; then every running row
+gets a token a step, until so many have ended that newcomers are worth a pass again. What a step
+does is in ``continuation``, where keys and values are kept in ``cache``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
+from itertools import groupby
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lorecraft.engines.base import Request
-from lorecraft.engines.sampling import draw
+from lorecraft.engines.sampling import draw, draw_among, forbidden
+from lorecraft.engines.torch.continuation import Continuation
 from lorecraft.engines.torch.forward import Forward, Row
 
 ROWS = 128
 """Rows of a batch: enough to keep a processor busy, few enough for a streaming first token."""
 TOKENS = 2**16
 """Room in the cache of a batch, in tokens."""
+ADMITTED = 2**11
+"""Tokens of newcomers in one pass: about as many fill a processor, and the others wait for it."""
+FREE = 8
+"""Newcomers are admitted when one place of so many is free."""
+LIKELY = 512
+"""So many of the most probable tokens are looked at before all of them are sorted."""
 
 
-def generate(forward: Forward, requests: Sequence[Request]) -> Iterator[tuple[int, int]]:
-    """See ``Engine.generate``. Batches hold neighbours in (adapter, prompt length)."""
-    order = sorted(
-        range(len(requests)), key=lambda i: (requests[i].adapter, len(requests[i].tokens))
-    )
-    while order:
-        count = _fitting([requests[index] for index in order[:ROWS]])
-        batch, order = order[:count], order[count:]
-        for row, token in _continue(forward, [requests[index] for index in batch]):
-            yield batch[row], token
+class Answer:
+    """A request on its way."""
+
+    def __init__(self, index: int, request: Request) -> None:
+        self.index, self.request = index, request
+        self.text = list(request.tokens)
+        self.random = np.random.default_rng(request.seed)
+
+    def add(self, token: int) -> bool:
+        """Whether it ends with this token."""
+        self.text.append(token)
+        made = len(self.text) - len(self.request.tokens)
+        return token in self.request.stop or made >= self.request.max_new_tokens
 
 
-def _fitting(requests: Sequence[Request]) -> int:
-    longest = 0
-    for count, request in enumerate(requests):
-        longest = max(longest, len(request.tokens) + request.max_new_tokens)
-        if count and longest * (count + 1) > TOKENS:
-            return count
-    return len(requests)
+def generate(
+    forward: Forward, requests: Sequence[Request], cancelled: Container[int] = ()
+) -> Iterator[tuple[int, int]]:
+    """See ``Engine.generate``."""
+    for batch in _batches([Answer(i, request) for i, request in enumerate(requests)]):
+        room = max(map(_room, batch))
+        rows = min(len(batch), ROWS, max(1, TOKENS // room))
+        yield from _run(forward.begin(rows, room), rows, batch, cancelled)
 
 
-def _continue(forward: Forward, requests: Sequence[Request]) -> Iterator[tuple[int, int]]:
-    rows = [
-        Row(np.asarray(r.tokens, np.int32), np.array([len(r.tokens) - 1]), r.adapter)
-        for r in requests
-    ]
-    randoms = [np.random.default_rng(request.seed) for request in requests]
-    left = [request.max_new_tokens for request in requests]
-    with torch.no_grad():
-        running = forward.begin(rows, max(left))
-    held = list(range(len(requests)))  # which request each row of the batch continues
+def _run(
+    running: Continuation, rows: int, waiting: list[Answer], cancelled: Container[int]
+) -> Iterator[tuple[int, int]]:
+    held: list[Answer] = []  # by place
     while True:
-        logits = running.logits()
-        chosen = _choose(logits, [requests[i] for i in held], [randoms[i] for i in held])
-        for index, token in zip(held, chosen, strict=True):
-            if left[index] > 0:
-                yield index, token
-                left[index] = 0 if token in requests[index].stop else left[index] - 1
-        alive = [row for row, index in enumerate(held) if left[index] > 0]
-        if not alive:
+        newcomers: list[list[Answer]] = []
+        free = rows - len(held)
+        if waiting and free >= min(len(waiting), rows / FREE):
+            waiting = [answer for answer in waiting if answer.index not in cancelled]
+            newcomers, waiting = _next(waiting, free)
+        if newcomers:
+            first = len(held)
+            held += [answer for same in newcomers for answer in same]
+            logits = _admit(running, newcomers)
+        elif held:
+            first = 0
+            with torch.no_grad():
+                logits = running.append([answer.text[-1] for answer in held])
+        else:
             return
-        tokens = torch.tensor(chosen, device=logits.device)
-        with torch.no_grad():
-            if 2 * len(alive) <= len(held):
-                kept = torch.tensor(alive, device=logits.device)
-                running.keep(kept)
-                held, tokens = [held[row] for row in alive], tokens[kept]
-            running.append(tokens)
+        gone = []
+        chosen = _choose(logits, held[first:])
+        for place, token in enumerate(chosen, first):
+            answer = held[place]
+            ended = answer.add(token)
+            if answer.index not in cancelled:
+                yield answer.index, token
+            if ended or answer.index in cancelled:
+                gone.append(place)
+        for place in reversed(gone):
+            running.drop(place)
+            held[place] = held[-1]
+            del held[-1]
 
 
-def _choose(
-    logits: Tensor, requests: Sequence[Request], randoms: Sequence[np.random.Generator]
-) -> list[int]:
-    chosen: list[int] = logits.argmax(-1).tolist()
-    for row, request in enumerate(requests):
-        if request.temperature > 0:
-            values = logits[row].float().cpu().numpy()
-            chosen[row] = draw(values, request.temperature, request.top_p, randoms[row])
+def _admit(running: Continuation, newcomers: list[list[Answer]]) -> Tensor:
+    """Logits for each of them, in order."""
+    copies = [len(same) for same in newcomers]
+    rows = []
+    for answer, *_ in newcomers:
+        tokens = np.asarray(answer.text, np.int32)
+        rows.append(Row(tokens, np.array([len(tokens) - 1]), answer.request.adapter))
+    with torch.no_grad():
+        logits = running.admit(rows, copies)
+    return logits.repeat_interleave(torch.tensor(copies, device=logits.device), 0)
+
+
+def _batches(answers: list[Answer]) -> Iterator[list[Answer]]:
+    """All at once, by adapter and prompt, long ones first; where the longest would cost the others
+    their places, those much shorter come in a batch of their own."""
+    answers = sorted(answers, key=_room, reverse=True)
+    while answers:
+        longest, count = _room(answers[0]), len(answers)
+        if longest * min(ROWS, count) > TOKENS:
+            count = sum(2 * _room(answer) > longest for answer in answers)
+        batch, answers = answers[:count], answers[count:]
+        yield sorted(batch, key=_order)
+
+
+def _order(answer: Answer) -> tuple[int, int, list[int]]:
+    return answer.request.adapter, -len(answer.text), answer.text
+
+
+def _room(answer: Answer) -> int:
+    return len(answer.request.tokens) + answer.request.max_new_tokens
+
+
+def _next(waiting: list[Answer], free: int) -> tuple[list[list[Answer]], list[Answer]]:
+    """Those who come next, the same prompts under the same adapter together, and the others."""
+    found: list[list[Answer]] = []
+    tokens = count = 0
+    for _, same in groupby(waiting, key=_order):
+        group = list(same)[: free - count]
+        if not group or (found and tokens + len(group[0].text) > ADMITTED):
+            break
+        found.append(group)
+        tokens, count = tokens + len(group[0].text), count + len(group)
+    return found, waiting[count:]
+
+
+def _choose(logits: Tensor, answers: Sequence[Answer]) -> list[int]:
+    banned = [(row, t) for row, a in enumerate(answers) for t in forbidden(a.request, a.text)]
+    if banned:
+        rows, tokens = torch.tensor(banned, device=logits.device).T
+        logits[rows, tokens] = -torch.inf
+    chosen: list[int] = logits.max(-1).indices.tolist()  # argmax is four times as slow in bf16
+    drawn = [row for row, answer in enumerate(answers) if answer.request.temperature > 0]
+    if drawn:
+        tokens = _draw(logits[drawn], [answers[row] for row in drawn])
+        for row, token in zip(drawn, tokens, strict=True):
+            chosen[row] = token
+    return chosen
+
+
+def _draw(logits: Tensor, answers: Sequence[Answer]) -> list[int]:
+    """From the most probable tokens, of which alone the probabilities leave the device; a row that
+    they do not suffice for is sorted whole."""
+    heat = torch.tensor([a.request.temperature for a in answers], device=logits.device)
+    scaled = logits.float() / heat[:, None]
+    highest, tokens = scaled.topk(min(LIKELY, scaled.shape[1]))
+    probability = (highest - scaled.logsumexp(-1, keepdim=True)).exp()
+    likely, ids = probability.cpu().double().numpy(), tokens.cpu().numpy()
+    chosen = []
+    for row, answer in enumerate(answers):
+        uniform = answer.random.random()
+        found = draw_among(likely[row], scaled.shape[1], answer.request, uniform)
+        if found is None:
+            chosen.append(draw(logits[row].float().cpu().numpy(), answer.request, uniform))
+        else:
+            chosen.append(int(ids[row, found]))
     return chosen

@@ -12,6 +12,21 @@ from torch import Tensor, nn
 from lorecraft.engines.torch import dora
 from lorecraft.engines.torch.adapters import Adapter, Parts
 
+FEW = 64
+"""Rows that weights are prepared for."""
+
+
+def prepared(weight: Tensor) -> Tensor:
+    """In oneDNN's own layout, which otherwise every product makes for itself."""
+    laid_out: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, FEW)
+    return laid_out
+
+
+def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x [T, in] by a ``prepared`` weight -> [T, out]."""
+    y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return y
+
 
 class Part(NamedTuple):
     """One adapted linear of a group: which columns of the output and of what A makes are its."""
@@ -40,6 +55,7 @@ class Linears:
             self.weight = torch.cat([module.weight.data for module in modules])
             for module, columns in zip(modules, self.columns.values(), strict=True):
                 module.weight.data = self.weight[columns]
+        self._prepared: Tensor | None = None
         self.bias = None
         if any(module.bias is not None for module in modules):
             self.bias = torch.cat(
@@ -62,9 +78,20 @@ class Linears:
             [Part(p, self.columns[p], r) for p, r in zip(adapted, ranks, strict=True)],
         )
 
-    def forward(self, x: Tensor, under: Sequence[Under]) -> tuple[Tensor, Kept]:
-        """x [T, in] -> [T, out], and what the last adapter needs to learn from it."""
-        y = x @ self.weight.t() if self.bias is None else torch.addmm(self.bias, x, self.weight.t())
+    def prepare(self) -> None:
+        """Keep the weights a second time, laid out for products of few rows on a CPU."""
+        if self._prepared is None:
+            self._prepared = prepared(self.weight)
+
+    def forward(self, x: Tensor, under: Sequence[Under], few: bool = False) -> tuple[Tensor, Kept]:
+        """x [T, in] -> [T, out], and what the last adapter needs to learn from it. With ``few``
+        rows the weights are taken that were prepared for them, if they were."""
+        if few and self._prepared is not None:
+            y = product(x, self._prepared, self.bias)
+        elif self.bias is None:
+            y = x @ self.weight.t()
+        else:
+            y = torch.addmm(self.bias, x, self.weight.t())
         kept: Kept = None
         for some, adapter, stacks in under:
             stack = stacks[self]

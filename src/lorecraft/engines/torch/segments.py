@@ -21,8 +21,8 @@ SMALL = 2**17
 
 
 class Segments:
-    """Segments that see themselves causally, and those that they continue; fills ``cache`` when
-    there is one.
+    """Segments that see themselves causally, and those that they continue; fills these ``rows`` of
+    a cache if there is one.
 
     Args:
         parents: the index of the segment that each continues, or -1. A parent stands before its
@@ -33,16 +33,17 @@ class Segments:
         self,
         lengths: Sequence[int],
         device: str,
-        cache: Cache | None = None,
         parents: Sequence[int] = (),
+        cache: Cache | None = None,
+        rows: Sequence[int] = (),
     ) -> None:
         self._cache = cache
         parents = parents or [-1] * len(lengths)
         self._buckets = _buckets(lengths, parents, device)
         self._lines = varlen.Lines(lengths, parents, device)
         if cache is not None:
-            rows = torch.arange(len(lengths))
-            self._rows = torch.repeat_interleave(rows, torch.tensor(lengths)).to(device)
+            each = torch.repeat_interleave(torch.tensor(rows), torch.tensor(lengths))
+            self._rows = each.to(device)
             self._places = torch.cat([torch.arange(length) for length in lengths]).to(device)
 
     def attend(self, module: nn.Module, q: Tensor, k: Tensor, v: Tensor, how: Score) -> Tensor:

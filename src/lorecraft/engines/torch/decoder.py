@@ -24,6 +24,7 @@ from lorecraft.engines.torch.attention import Layout, Score
 from lorecraft.engines.torch.forward import Packed, Row, rounded
 from lorecraft.engines.torch.linears import Learned, Linears, Stacks, Under
 from lorecraft.engines.torch.loss import CHUNK, cross_entropy
+from lorecraft.engines.torch.quantized import is_quantised
 from lorecraft.engines.torch.segments import Segments
 
 FAMILIES = {"llama", "mistral", "qwen2", "qwen3", "seed_oss"}
@@ -353,7 +354,7 @@ def _fits(layer: nn.Module) -> bool:
     norms += [inner[name] for name in _HEAD_NORMS & set(inner)]
     return (
         set(inner) in (_ATTENTION, _ATTENTION | _HEAD_NORMS)
-        and all(map(_plain, linears))
+        and all(_plain(linear) or is_quantised(linear) for linear in linears)
         and isinstance(getattr(mlp, "act_fn", None), nn.SiLU | SiLUActivation)
         and all(hasattr(norm, "variance_epsilon") for norm in norms)
         and isinstance(getattr(attention, "head_dim", None), int)

@@ -19,6 +19,7 @@ from lorecraft.data.batches import Example, pack
 from lorecraft.engines import create
 from lorecraft.engines.base import BASE, Request
 from lorecraft.engines.torch import quantized
+from lorecraft.engines.torch.decoder import Decoder
 from lorecraft.engines.torch.forward import OneByOne, Packed
 from lorecraft.engines.torch.int8 import rounded
 from lorecraft.errors import EngineError, ModelError
@@ -107,12 +108,15 @@ def attached(engine):
     return slot
 
 
+@pytest.mark.parametrize("forward", [Decoder, Packed])
 @pytest.mark.parametrize("model", ["llama", "qwen2", "qwen3", "bloom"])
 def test_it_scores_and_learns_as_the_model_of_its_rounded_weights(
-    folders, model, quantization, tmp_path
+    folders, model, forward, quantization, tmp_path, monkeypatch
 ):
+    if forward is Packed:
+        monkeypatch.setattr(Decoder, "fits", lambda _: False)
     engine = opened(folders[model], quantization)
-    assert type(engine._forward) is (OneByOne if model == "bloom" else Packed)
+    assert type(engine._forward) is (OneByOne if model == "bloom" else forward)
     plain = opened(dequantised(folders[model], quantization, tmp_path))
     slot, same = attached(engine), attached(plain)
     examples = some()
@@ -214,7 +218,10 @@ def test_what_is_rehearsed_is_quantised_too(folders, quantization):
     assert np.isfinite(sketch.accumulate(pack(some(), slot)).total)
 
 
-def test_learning_does_not_keep_the_weights_in_full(quantization, tmp_path):
+@pytest.mark.parametrize("forward", [Decoder, Packed])
+def test_learning_does_not_keep_the_weights_in_full(forward, quantization, tmp_path, monkeypatch):
+    if forward is Packed:
+        monkeypatch.setattr(Decoder, "fits", lambda _: False)
     deep = {"num_hidden_layers": 8, "hidden_size": 128, "intermediate_size": 512}
     config = transformers.LlamaConfig(**SIZES | deep)
     transformers.LlamaForCausalLM(config).save_pretrained(tmp_path)

@@ -36,6 +36,7 @@ from lorecraft.engines.torch.linears import (
     prepared,
     product,
 )
+from lorecraft.engines.torch.quantized import is_quantised
 from lorecraft.engines.torch.segments import Segments
 
 FAMILIES = {"llama", "mistral", "qwen2", "qwen3", "seed_oss"}
@@ -233,6 +234,7 @@ class Decoder(Packed):
         self._norm, self._head = _norm(base.norm), network.lm_head.weight.data
         self._head_weight = self._head
         self._prepared_head: Tensor | None = None
+        self._quantised = any(map(is_quantised, base.modules()))
         self._stacks: WeakKeyDictionary[Adapter, dict[int, Stacks]] = WeakKeyDictionary()
         self._kept: WeakKeyDictionary[Adapter, Kept] = WeakKeyDictionary()
 
@@ -275,7 +277,7 @@ class Decoder(Packed):
 
     def _can_prepare(self) -> bool:
         able = self._head.device.type == "cpu" and self._head.dtype == torch.bfloat16
-        if not (able and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
+        if not (able and torch.ops.mkldnn._is_mkldnn_bf16_supported()) or self._quantised:
             return False
         held, free = self._network.get_memory_footprint(), host.available()
         return free is not None and PLENTY * held < free - host.resident()
@@ -437,7 +439,7 @@ def _fits(layer: nn.Module) -> bool:
     norms += [inner[name] for name in _HEAD_NORMS & set(inner)]
     return (
         set(inner) in (_ATTENTION, _ATTENTION | _HEAD_NORMS)
-        and all(map(_plain, linears))
+        and all(_plain(linear) or is_quantised(linear) for linear in linears)
         and isinstance(getattr(mlp, "act_fn", None), nn.SiLU | SiLUActivation)
         and all(hasattr(norm, "variance_epsilon") for norm in norms)
         and isinstance(getattr(attention, "head_dim", None), int)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lorecraft.engines.lora import Linear
-from lorecraft.engines.torch.int8 import Int8Linear
+from lorecraft.engines.torch.quantized import dequantised, is_quantised
 from lorecraft.errors import EngineError, ModelError
 
 
@@ -75,16 +75,12 @@ def _size(module: nn.Module) -> tuple[int, int] | None:
 
 
 def _weight(module: Any) -> Tensor:
-    """The weight as it is, or out of 8 bits or bitsandbytes' 4."""
-    weight = module.weight.data
+    """The weight as it is, or as it is computed with."""
+    if is_quantised(module):
+        return dequantised(module)
+    weight: Tensor = module.weight.data
     if weight.is_floating_point():
         return weight
-    if hasattr(module.weight, "quant_state"):
-        from bitsandbytes.functional import dequantize_4bit
-
-        return dequantize_4bit(weight, module.weight.quant_state)
-    if isinstance(module, Int8Linear):
-        return weight * module.scale[:, None]
     raise EngineError(
         f"DoRA needs the numbers of the weights, and {type(module).__name__} does not tell them",
         "a base without quantization, or int8 or nf4",

@@ -18,8 +18,8 @@ what lives on, which came to seven times the model."""
 
 
 class Int8Linear(nn.Linear):
-    """``weight`` int8 [out, in], ``scale`` float32 [out]. The product comes before the scale, so
-    the weights are exact in every dtype."""
+    """``weight`` int8 [out, in], ``scale`` float32 [out]; ``dtype`` is what it was made from. The
+    product comes before the scale, so the weights are exact in every dtype."""
 
     scale: Tensor
 
@@ -27,6 +27,7 @@ class Int8Linear(nn.Linear):
         """Still empty."""
         nn.Module.__init__(self)
         self.in_features, self.out_features = given.in_features, given.out_features
+        self.dtype = given.weight.dtype
         size = (given.out_features, given.in_features)
         weight = torch.empty(size, dtype=torch.int8, device="meta")
         self.weight = nn.Parameter(weight, requires_grad=False)

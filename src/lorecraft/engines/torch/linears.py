@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lorecraft.engines.torch import dora
 from lorecraft.engines.torch.adapters import Adapter, Parts
+from lorecraft.engines.torch.quantized import dequantised, is_quantised
 
 FEW = 64
 """Rows that weights are prepared for."""
@@ -50,17 +51,27 @@ class Linears:
         self.paths = paths
         ends = np.cumsum([0, *(m.out_features for m in modules)]).tolist()
         self.columns = dict(zip(paths, map(slice, ends, ends[1:]), strict=False))
-        self.weight = modules[0].weight.data
-        if len(modules) > 1:
-            self.weight = torch.cat([module.weight.data for module in modules])
+        self._quantised = modules if any(map(is_quantised, modules)) else ()
+        self._weight = modules[0].weight.data
+        if len(modules) > 1 and not self._quantised:
+            self._weight = torch.cat([module.weight.data for module in modules])
             for module, columns in zip(modules, self.columns.values(), strict=True):
-                module.weight.data = self.weight[columns]
+                module.weight.data = self._weight[columns]
         self._prepared: Tensor | None = None
         self.bias = None
-        if any(module.bias is not None for module in modules):
+        given = next((module.bias for module in modules if module.bias is not None), None)
+        if given is not None:
             self.bias = torch.cat(
-                [m.weight.new_zeros(m.out_features) if m.bias is None else m.bias for m in modules]
+                [given.new_zeros(m.out_features) if m.bias is None else m.bias for m in modules]
             )
+
+    @property
+    def weight(self) -> Tensor:
+        """[out, in]; made for the moment where it is quantised."""
+        if not self._quantised:
+            return self._weight
+        parts = [dequantised(module) for module in self._quantised]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def stack(self, flat: Tensor, parts: Mapping[str, Parts]) -> Stack | None:
         """Of an adapter's flat buffer, and its views by path."""

@@ -126,6 +126,20 @@ def _nf4(small: nn.Module, weight: Tensor) -> nn.Parameter:
     )
 
 
+def is_quantised(module: Any) -> bool:
+    """Whether it is a linear that is quantised."""
+    return isinstance(module, Int8Linear) or hasattr(getattr(module, "weight", None), "quant_state")
+
+
+def dequantised(module: Any) -> Tensor:
+    """The weight [out, in] of such a linear, in the dtype that the model computes in."""
+    if isinstance(module, Int8Linear):
+        return module.weight.to(module.dtype).mul_(module.scale.to(module.dtype)[:, None])
+    from bitsandbytes.functional import dequantize_4bit
+
+    return dequantize_4bit(module.weight.data, module.weight.quant_state)
+
+
 def weight_bytes(name: str, weight: Tensor) -> int:
     """Bytes that a linear's weight takes when it is quantised."""
     if name == "int8":

@@ -129,7 +129,8 @@ def _start_alike(network: Any) -> None:
 
     named = {n.replace(".default", ""): p for n, p in network.named_parameters() if "lora_" in n}
     order = sorted(named, key=_place)
-    start = lora.initial({name: tuple(named[name].shape) for name in order}, seed=0)
+    shapes = {name: tuple(named[name].shape) for name in order}
+    start = lora.initial(shapes, 0, lambda path: np.zeros(0))  # no DoRA, no lengths
     for name, array in start.items():
         named[name].data.copy_(torch.from_numpy(array))
 

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 import _shared
+import numpy as np
 
 from lorecraft.adapters.spec import AdapterSpec
 from lorecraft.data.batches import pack
@@ -130,7 +131,7 @@ def _start_alike(network: Any) -> None:
     named = {n.replace(".default", ""): p for n, p in network.named_parameters() if "lora_" in n}
     order = sorted(named, key=_place)
     shapes = {name: tuple(named[name].shape) for name in order}
-    start = lora.initial(shapes, 0, lambda path: np.zeros(0))  # no DoRA, no lengths
+    start = lora.initial(shapes, 0, lambda _: np.zeros(0, np.float32))
     for name, array in start.items():
         named[name].data.copy_(torch.from_numpy(array))
 

@@ -133,6 +133,10 @@ class Engine(Protocol):
     """Set after ``open``: ``accumulate`` computes again on its way back what it would have kept of
     each block, in less memory and more time (Chen et al. 2016, arXiv:1604.06174)."""
 
+    @property
+    def way(self) -> str:
+        """How it computes the open model, in a few words."""
+
     def open(self, model: Path, dtype: str = "auto", quantization: str = "none") -> None:
         """Load the frozen weights of a Transformers folder. Raises ModelError, EngineError."""
 

@@ -146,6 +146,7 @@ class FakeEngine:
 
     name = "fake"
     device = "cpu"
+    way = "in NumPy"
     recomputes = False
 
     def __init__(self) -> None:
@@ -265,6 +266,7 @@ class FakeEngine:
     def accumulate(self, batch: TokenBatch, objective: str = "cross_entropy") -> LossSum:
         if objective != "cross_entropy":
             raise EngineError(f"objective {objective!r}", expected="cross_entropy")
+        lora.check_slots(batch.adapter.tolist(), self._slots)
         slot, head, total = self._slot(self._trainable), self._weights["lm_head"], 0.0
         learned = 0.0
         for segment, tokens, weight in flatten(batch):

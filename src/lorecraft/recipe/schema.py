@@ -79,7 +79,9 @@ class ModelSection(Section):
         "a switch for that; as the template has it if not given.",
     )
     banned: Texts = Field(
-        (), description="Texts that no answer may hold, as `<think>`, in the model's own tokens."
+        (),
+        description="Tokens that no answer may hold, each given as its text, as `<think>`. A text of "
+        "several tokens is kept out as those alone, not where others spell it.",
     )
 
 

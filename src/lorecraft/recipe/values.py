@@ -8,7 +8,7 @@ from glob import has_magic
 from pathlib import Path
 from typing import Annotated, Any
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
 
@@ -148,7 +148,9 @@ Documents = Annotated[
     BeforeValidator(_several),
     "a file, a folder or a glob; or a list of them",
 ]
-Texts = Annotated[tuple[str, ...], BeforeValidator(_several), "a text; or a list of them"]
+Texts = Annotated[
+    tuple[Annotated[str, MinLen(1)], ...], BeforeValidator(_several), "a text; or a list of them"
+]
 Packages = Annotated[
     tuple[Annotated[str, AfterValidator(_package)], ...],
     BeforeValidator(_several),

@@ -212,7 +212,11 @@ class _Run:
         from lorecraft.runs.workbench import Workbench
 
         self.progress.note(f"Loading {self.recipe.model.path}")
-        return Workbench.open(self.recipe)
+        bench = Workbench.open(self.recipe)
+        self.directory.log("model", "open", path=bench.path, way=bench.engine.way)
+        if bench.engine.way.startswith("row by row"):
+            self.progress.note(f"  computed {bench.engine.way}")
+        return bench
 
     @cached_property
     def blueprint(self) -> Blueprint:
@@ -468,6 +472,7 @@ class _Run:
 
         key = fingerprint(
             manifest.code_version(),
+            self.bench.model_hash,
             [tree_hash(folder / "adapter") for folder in self.folders.values()],
             file_hash(self.directory.data / "exam.jsonl"),
             self.recipe.exam,

@@ -90,6 +90,7 @@ class Workbench:
             "tokenizer": self.tokenizer.fingerprint,
             "engine": self.engine.name,
             "device": self.engine.device,
+            "way": self.engine.way,
         }
 
     def check_adapter(self, spec: AdapterSpec, weights: Arrays | None) -> None:

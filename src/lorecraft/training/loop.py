@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -188,7 +188,7 @@ class _StageRun:
         progress, self.spent = self.progress, self.progress.seconds
         if self.stage.limits.minutes is not None:
             self.end = min(self.end, self.began + 60 * self.stage.limits.minutes - self.spent)
-        self._begin_keeping(resumed)
+        self._begin_keeping(resumed, should_stop)
         if not resumed:
             self.good = self.engine.state()
             self._validate()
@@ -234,7 +234,7 @@ class _StageRun:
         room = self.end - self._reserve() - self.began + self.spent
         return max(by_tokens, progress.seconds / room if room > 0 else 1.0)
 
-    def _begin_keeping(self, resumed: bool) -> None:
+    def _begin_keeping(self, resumed: bool, should_stop: Callable[[], bool]) -> None:
         """Decide whether what no step changes is computed once, in the first epoch, for all.
 
         Where the stage goes on, that is computed again in the batches of the first epoch: in other
@@ -250,11 +250,13 @@ class _StageRun:
         self.on_event("kept", step=progress.step, records=len(parts))
         lengths = [len(example.tokens) for example in self.train]
         passed = min(progress.step, self.first_epoch)
-        for group in islice(step_batches(lengths, self.stage, self.seed), passed):
-            for piece in self._in_pieces(group):
-                self.engine.keep(piece)
-        for batch in self._valid_batches(self.stage.batch_size):
+        groups = islice(step_batches(lengths, self.stage, self.seed), passed)
+        trained = chain.from_iterable(map(self._in_pieces, groups))
+        for batch in chain(self._valid_batches(), trained):
             self.engine.keep(batch)
+            if should_stop():
+                self._keep()
+                raise Interrupted
 
     def _groups(self) -> Iterator[list[list[int]]]:
         lengths = [len(example.tokens) for example in self.train]
@@ -396,15 +398,15 @@ class _StageRun:
         """
         while True:
             try:
-                return self._scored(max(1, self.stage.batch_size // self.progress.pieces))
+                return self._scored()
             except OutOfMemory:
                 if self.progress.pieces >= self.stage.batch_size:
                     raise
                 self._halve()
 
-    def _scored(self, size: int) -> tuple[float, float] | None:
+    def _scored(self) -> tuple[float, float] | None:
         nats = error = weight = 0.0
-        for batch in self._valid_batches(size):
+        for batch in self._valid_batches():
             if self.clock() > self.end + GRACE:
                 return None
             scores = self.engine.score(batch).astype(np.float64)
@@ -413,7 +415,8 @@ class _StageRun:
             weight += float(batch.weight.sum(dtype=np.float64))
         return nats / weight, error / weight
 
-    def _valid_batches(self, size: int) -> Iterator[TokenBatch]:
+    def _valid_batches(self) -> Iterator[TokenBatch]:
+        size = max(1, self.stage.batch_size // self.progress.pieces)
         for start in range(0, len(self.valid), size):
             yield pack(self.valid[start : start + size], self.slot)
 

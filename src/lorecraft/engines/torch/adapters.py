@@ -220,8 +220,10 @@ class Adapters:
         def again() -> Iterator[None]:
             now = self.random.get_state()
             self.random.set_state(state)
-            yield
-            self.random.set_state(now)
+            try:  # a block is left as soon as it has computed what is wanted, by an exception
+                yield
+            finally:
+                self.random.set_state(now)
 
         return nullcontext(), again()
 

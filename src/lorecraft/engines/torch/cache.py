@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from lorecraft.engines.torch.attention import Score, weights_of
 
-EVEN = 16
-"""Lengths in attention are multiples of this, so that few sizes of products are met."""
-
+READ = 16
+"""The cache is read to multiples of this, so that few sizes of products are met."""
 WASTE = 1.2
 """How much longer than its rows a part of the cache is read,"""
 TOGETHER = 16
@@ -62,10 +61,7 @@ class NextTokens:
         lengths = [0] * len(rows)
         for row, place in zip(rows, places, strict=True):
             lengths[row] = place + 1
-        self._parts = [
-            _Part(part, torch.tensor(lengths[part], device=device), cache.room)
-            for part in _parts(lengths)
-        ]
+        self._parts = [_Part(part, lengths[part], cache.room, device) for part in _parts(lengths)]
 
     def attend(self, module: nn.Module, q: Tensor, k: Tensor, v: Tensor, how: Score) -> Tensor:
         q, k, v = (x[0].transpose(0, 1) for x in (q, k, v))
@@ -83,12 +79,13 @@ class NextTokens:
 class _Part:
     """Neighbouring rows, attended to as if they were as long as the longest of them."""
 
-    def __init__(self, rows: slice, lengths: Tensor, room: int) -> None:
+    def __init__(self, rows: slice, lengths: Sequence[int], room: int, device: str) -> None:
         self.rows = rows
-        longest = int(lengths.max())
-        self.length = min(room, longest + -longest % EVEN)
-        here = torch.arange(self.length, device=lengths.device)
-        self._distance = (lengths[:, None] - 1 - here)[:, None, None]
+        longest = max(lengths)
+        self.length = min(room, longest + -longest % READ)
+        here = torch.arange(self.length, device=device)
+        last = torch.tensor(lengths, device=device) - 1
+        self._distance = (last[:, None] - here)[:, None, None]
         self._masks: dict[tuple[int | None, torch.dtype], Tensor] = {}
 
     def attend(self, q: Tensor, keys: Tensor, values: Tensor, how: Score) -> Tensor:

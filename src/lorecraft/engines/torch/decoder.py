@@ -26,7 +26,7 @@ from lorecraft.engines.torch.adapters import Adapter, Adapters, Span
 from lorecraft.engines.torch.attention import Layout, Score
 from lorecraft.engines.torch.cache import NextTokens
 from lorecraft.engines.torch.continuation import Continuation
-from lorecraft.engines.torch.forward import Packed, Row, layout_of, lines_of, rounded
+from lorecraft.engines.torch.forward import Packed, Row, layout_of, lines_of, plain_linear, rounded
 from lorecraft.engines.torch.kept import Kept
 from lorecraft.engines.torch.linears import (
     Learned,
@@ -219,6 +219,8 @@ class Decoder(Packed):
     """``Packed``, faster. It is for models of which ``Decoder.fits`` is true and whose logits it
     is then found to give: see ``forward.choose``."""
 
+    way = "written out"
+
     def __init__(
         self,
         network: PreTrainedModel,
@@ -249,7 +251,7 @@ class Decoder(Packed):
         parts = ("embed_tokens", "layers", "norm", "rotary_emb")
         if (
             not all(hasattr(base, part) for part in parts)
-            or not _plain(head)
+            or not plain_linear(head)
             or head.bias is not None
         ):
             return False
@@ -258,8 +260,6 @@ class Decoder(Packed):
     def run(
         self, tokens: Tensor, places: Tensor, wanted: Tensor, spans: list[Span], layout: Layout
     ) -> Tensor:
-        if torch.is_grad_enabled():  # only for an adapter with dropout
-            return super().run(tokens, places, wanted, spans, layout)
         x, _ = self._forward(tokens, places, wanted, spans, layout, learns=False)
         h = self._norm.forward(x)[0]
         if self._prepared_head is not None and isinstance(layout, NextTokens):
@@ -322,7 +322,9 @@ class Decoder(Packed):
     @torch.no_grad()
     def keep(self, rows: Sequence[Row]) -> None:
         adapter = self._adapters.attached[rows[0].slot]
-        given, kept = rounded(rows), self._kept.setdefault(adapter, Kept())
+        if adapter not in self._kept:
+            self._kept[adapter] = Kept()
+        given, kept = rounded(rows), self._kept[adapter]
         tokens, places, _, _ = self.flat(given)
         x = self._embedding(tokens.to(self.device))
         positions = self._positions(places, layout_of(given, self.device), x)
@@ -341,8 +343,8 @@ class Decoder(Packed):
         if kept is None or slots:
             return None
         found = []
-        for line in lines_of(rows):
-            if (states := kept.get(line, self._head.dtype)) is None:
+        for line, row in zip(lines_of(rows), rows, strict=True):
+            if (states := kept.get(line, len(row.tokens), self._head.dtype)) is None:
                 return None
             found.append(states)
         idle = sum(len(row.tokens) for row in given[len(rows) :])
@@ -423,10 +425,6 @@ def _norm(module: Any) -> Norm:
     return Norm(module.weight.data, module.variance_epsilon)
 
 
-def _plain(module: Any) -> bool:
-    return type(module) is nn.Linear and module.weight.is_floating_point()
-
-
 def _fits(layer: nn.Module) -> bool:
     children: dict[str, Any] = dict(layer.named_children())
     if set(children) != _BLOCK:
@@ -439,7 +437,7 @@ def _fits(layer: nn.Module) -> bool:
     norms += [inner[name] for name in _HEAD_NORMS & set(inner)]
     return (
         set(inner) in (_ATTENTION, _ATTENTION | _HEAD_NORMS)
-        and all(_plain(linear) or is_quantised(linear) for linear in linears)
+        and all(plain_linear(linear) or is_quantised(linear) for linear in linears)
         and isinstance(getattr(mlp, "act_fn", None), nn.SiLU | SiLUActivation)
         and all(hasattr(norm, "variance_epsilon") for norm in norms)
         and isinstance(getattr(attention, "head_dim", None), int)

@@ -43,6 +43,10 @@ class TorchEngine:
         self._take(loading.load(model, self.device, chosen, quantization), chosen)
 
     @property
+    def way(self) -> str:
+        return self._forward.way
+
+    @property
     def recomputes(self) -> bool:
         return self._forward.recomputes
 
@@ -122,7 +126,7 @@ class TorchEngine:
     def score(self, batch: TokenBatch) -> NDArray[np.float32]:
         check_slots(batch.adapter.tolist(), self._adapters.attached)
         scores = np.zeros(len(batch.tokens), np.float32)
-        for rows in passes(self._trees(batch), self._vocabulary):
+        for rows in passes(self._trees(batch), self._width):
             log = self._score(rows)
             scores[np.concatenate([row.places for row in rows])] = log.cpu().numpy()
         return scores
@@ -136,14 +140,14 @@ class TorchEngine:
         own = [tree for tree in trees if tree[0].inputs.slot == self._trainable]
         if not own:
             raise ValueError("no weighted segment is under the trainable slot")
-        for rows in passes(own, self._vocabulary):
+        for rows in passes(own, self._width):
             targets = self._tensor([row.targets for row in rows])
             weights = self._tensor([row.weight for row in rows])
             with _memory_errors(_described(rows)):
                 losses.append(self._forward.learn([row.inputs for row in rows], targets, weights))
             learned += sum(float(row.weight.sum(dtype=np.float64)) for row in rows)
         frozen = [tree for tree in trees if tree[0].inputs.slot != self._trainable]
-        for rows in passes(frozen, self._vocabulary):
+        for rows in passes(frozen, self._width):
             losses.append(-self._score(rows) @ self._tensor([row.weight for row in rows]))
         optimiser.weight += learned
         return LossSum(sum(map(float, losses)), float(batch.weight.sum(dtype=np.float64)))
@@ -154,7 +158,7 @@ class TorchEngine:
         return 0 < needed <= kept.room()
 
     def keep(self, batch: TokenBatch) -> None:
-        for rows in passes(self._trees(batch), self._vocabulary):
+        for rows in passes(self._trees(batch), self._width):
             with _memory_errors(_described(rows)):
                 self._forward.keep([row.inputs for row in rows])
 
@@ -226,6 +230,11 @@ class TorchEngine:
         if self._optimiser is None:
             raise ValueError("no adapter is trainable: attach one with trainable=True")
         return self._optimiser
+
+    @property
+    def _width(self) -> int:
+        """Elements of a token's logits, where a pass holds them."""
+        return self._vocabulary if self._forward.whole_logits else 0
 
     def _trees(self, batch: TokenBatch) -> list[Tree]:
         return shared(batch) if self._forward.shares else whole(batch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from lorecraft.engines.base import BASE
 from lorecraft.engines.torch import head
 from lorecraft.engines.torch.adapters import Adapters, Span
-from lorecraft.engines.torch.attention import PACKED, Layout, watched
+from lorecraft.engines.torch.attention import PACKED, Layout, Score, watched
 from lorecraft.engines.torch.cache import Cache
 from lorecraft.engines.torch.continuation import (
     Continuation,
@@ -51,7 +51,15 @@ class Forward(Protocol):
     shares: bool
     """Whether rows may have a parent."""
     recomputes: bool
-    """See ``Engine.recompute``."""
+    """See ``Engine.recomputes``."""
+
+    @property
+    def way(self) -> str:
+        """See ``Engine.way``."""
+
+    @property
+    def whole_logits(self) -> bool:
+        """Whether the logits of a pass are all held at once."""
 
     def score(self, rows: Sequence[Row], targets: Tensor) -> Tensor:
         """log p(target), float32 [sum of wanted], of targets int64 [sum of wanted]."""
@@ -66,10 +74,10 @@ class Forward(Protocol):
         """Be ready to continue so many rows, of at most ``room`` tokens each."""
 
     def kept_bytes(self, slot: int) -> int:
-        """See ``Engine.kept_bytes``."""
+        """Bytes that ``keep`` holds for a token; 0 where that would spare nothing."""
 
     def keep(self, rows: Sequence[Row]) -> None:
-        """Compute once what does not change while the rows' slot learns."""
+        """See ``Engine.keep``."""
 
 
 def choose(network: PreTrainedModel, adapters: Adapters, device: str) -> Forward:
@@ -100,9 +108,10 @@ def choose(network: PreTrainedModel, adapters: Adapters, device: str) -> Forward
         network.set_attn_implementation(PACKED)
         packed = Packed(network, adapters, device)
         with watched() as how:
-            if not agrees(packed):
-                network.set_attn_implementation(before)
-                return alone
+            exact = agrees(packed)
+        if not exact or _windows_elsewhere(network, how):
+            network.set_attn_implementation(before)
+            return alone
         if device == "cpu" and Decoder.fits(network):
             decoder = Decoder(network, adapters, device, how)
             if agrees(decoder):
@@ -118,7 +127,9 @@ def alike(seen: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:
 
 
 def plain_linear(module: Any) -> bool:
-    return type(module) is nn.Linear and type(module.weight.data) is Tensor
+    """Whether it is a product with a matrix of numbers, and nothing more."""
+    plain = type(module) is nn.Linear and type(module.weight.data) is Tensor
+    return plain and module.weight.is_floating_point()
 
 
 def rounded(rows: Sequence[Row]) -> Sequence[Row]:
@@ -162,6 +173,20 @@ def layout_of(
     return Segments([len(row.tokens) for row in rows], device, parents, cache, places)
 
 
+def _windows_elsewhere(network: PreTrainedModel, how: Mapping[nn.Module, Score]) -> bool:
+    """Whether some layer has a window of which its attention is not told: in the mask alone, which
+    packed rows do without, and which the probe is too short to meet."""
+    config = network.config.get_text_config()
+    kinds = getattr(config, "layer_types", None)
+    if kinds is None:
+        slides = getattr(config, "sliding_window", None) and getattr(
+            config, "use_sliding_window", True
+        )
+        kinds = ["sliding_attention"] * (len(how) if slides else 0)
+    windows = sum(kind in ("sliding_attention", "chunked_attention") for kind in kinds)
+    return sum(score.window is not None for score in how.values()) < windows
+
+
 def _by_longest(network: PreTrainedModel) -> bool:
     """Whether the rotary embedding of all rows would follow the longest of them."""
     rope = getattr(network.config.get_text_config(), "rope_parameters", None) or {}
@@ -175,6 +200,10 @@ class _ByAutograd:
 
     recomputes = False
     _head_weight: Tensor | None = None
+
+    @property
+    def whole_logits(self) -> bool:
+        return self._head_weight is None
 
     def kept_bytes(self, slot: int) -> int:
         return 0
@@ -207,6 +236,7 @@ class Packed(_ByAutograd):
     """All rows as one, [1, T]; attention keeps them apart."""
 
     shares = True
+    way = "packed"
 
     def __init__(self, network: PreTrainedModel, adapters: Adapters, device: str) -> None:
         self._network, self._adapters, self.device = network, adapters, device
@@ -216,7 +246,8 @@ class Packed(_ByAutograd):
         """Take the head apart, so that logits are never held whole: if it is a product alone, takes
         what the body gives, and gives what the model gives."""
         found: Any = self._network.get_output_embeddings()
-        if not plain_linear(found) or found.bias is not None:
+        body_is_known = self._network.base_model is not self._network
+        if not body_is_known or not plain_linear(found) or found.bias is not None:
             return
         seen, sign = [], torch.linspace(-100, 100, found.out_features, dtype=found.weight.dtype)
 
@@ -225,8 +256,10 @@ class Packed(_ByAutograd):
             return sign.to(output.device).expand_as(output)
 
         handle = found.register_forward_hook(replaced)
-        given = self.logits(rows)
-        handle.remove()
+        try:
+            given = self.logits(rows)
+        finally:
+            handle.remove()
         self._head_weight = found.weight.data
         states = self._output(rows)
         same = len(seen[0]) >= len(states) and torch.equal(seen[0][: len(states)], states)
@@ -293,6 +326,7 @@ class OneByOne(_ByAutograd):
     """Each row alone, through the model's own attention and cache."""
 
     shares = False
+    way = "row by row: packed rows of this model would not give its own logits"
 
     def __init__(self, network: PreTrainedModel, adapters: Adapters, device: str) -> None:
         self._network, self._adapters, self.device = network, adapters, device

@@ -8,7 +8,7 @@ from torch import Tensor
 PRODUCT = 2**24
 """Elements of the logits that are held at once (32 MiB in bf16)."""
 EXACT = 2**22
-"""Of these, so many are in fp32 at once: few enough for a processor's cache."""
+"""Of these, so many are in fp32 at once on a CPU: few enough for its cache."""
 
 
 def learn(h: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -45,7 +45,7 @@ def cross_entropy(
     wide = torch.float64 if logits.device.type == "cpu" else torch.float32
     total = torch.zeros((), dtype=wide, device=logits.device)
     gradient = torch.empty_like(logits) if out is None else out
-    step = max(1, EXACT // logits.shape[1])
+    step = max(1, (EXACT if logits.device.type == "cpu" else PRODUCT) // logits.shape[1])
     room = torch.empty(min(step, len(logits)), logits.shape[1], device=logits.device)
     for first in range(0, len(logits), step):
         part = slice(first, first + step)

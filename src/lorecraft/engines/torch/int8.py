@@ -18,8 +18,7 @@ what lives on, which came to seven times the model."""
 
 
 class Int8Linear(nn.Linear):
-    """``weight`` int8 [out, in], ``scale`` float32 [out]; ``dtype`` is what it was made from. The
-    product comes before the scale, so the weights are exact in every dtype."""
+    """``weight`` int8 [out, in], ``scale`` float32 [out]; ``dtype`` is what it was made from."""
 
     scale: Tensor
 
@@ -34,8 +33,12 @@ class Int8Linear(nn.Linear):
         self.register_buffer("scale", torch.empty(given.out_features, device="meta"))
         self.bias = given.bias
 
+    def numbers(self) -> Tensor:
+        """The weight [out, in] that is computed with, for the moment."""
+        return self.weight.to(self.dtype).mul_(self.scale.to(self.dtype)[:, None])
+
     def forward(self, x: Tensor) -> Tensor:
-        y = _Product.apply(x, self.weight, self.scale)
+        y = _Product.apply(x, self)
         return y if self.bias is None else y + self.bias
 
 
@@ -43,14 +46,13 @@ class _Product(torch.autograd.Function):
     """Keeps the whole numbers alone, which are there anyway."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
-        ctx.save_for_backward(weight, scale)
-        return (x @ weight.to(x.dtype).t()).mul_(scale.to(x.dtype))
+    def forward(ctx: Any, x: Tensor, linear: Int8Linear) -> Tensor:
+        ctx.linear = linear
+        return x @ linear.numbers().t()
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None, None]:
-        weight, scale = ctx.saved_tensors
-        return (dy * scale.to(dy.dtype)) @ weight.to(dy.dtype), None, None
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None]:
+        return dy @ ctx.linear.numbers(), None
 
 
 def rounded(weight: Tensor) -> tuple[Tensor, Tensor]:

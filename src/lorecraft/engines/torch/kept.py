@@ -18,6 +18,8 @@ SHARE = 4
 
 def room() -> int:
     """Bytes that may be kept."""
+    if not hasattr(os, "preadv"):  # on Windows
+        return 0
     return shutil.disk_usage(tempfile.gettempdir()).free // SHARE
 
 
@@ -36,7 +38,7 @@ class Kept:
 
     def put(self, tokens: NDArray[np.int32], states: Tensor) -> None:
         """Nothing is kept any more once the disk is full."""
-        key = _key(tokens)
+        key = _key(tokens, len(states))
         if self._full or key in self._places:
             return
         content, written = _bytes(states.cpu().contiguous()), 0
@@ -51,9 +53,9 @@ class Kept:
         self._places[key] = self._end, states.shape
         self._end += written
 
-    def get(self, tokens: NDArray[np.int32], dtype: torch.dtype) -> Tensor | None:
-        """The states [tokens, hidden], or None."""
-        if (key := _key(tokens)) not in self._places:
+    def get(self, tokens: NDArray[np.int32], count: int, dtype: torch.dtype) -> Tensor | None:
+        """The states [count, hidden] of the last so many tokens, or None."""
+        if (key := _key(tokens, count)) not in self._places:
             return None
         place, shape = self._places[key]
         states = torch.empty(shape, dtype=dtype)
@@ -68,5 +70,5 @@ def _bytes(states: Tensor) -> memoryview:
     return states.view(torch.uint8).numpy().data.cast("B")
 
 
-def _key(tokens: NDArray[np.int32]) -> bytes:
-    return blake2b(tokens.tobytes(), digest_size=16).digest()
+def _key(tokens: NDArray[np.int32], count: int) -> bytes:
+    return blake2b(tokens.tobytes(), digest_size=16, salt=count.to_bytes(8, "big")).digest()

@@ -54,14 +54,19 @@ def shared(batch: TokenBatch) -> list[Tree]:
     """Every segment that has descendants under an adapter once for all of them. What has one
     continuation only is one row with it."""
     forest = _Forest(batch)
-    for segment in np.flatnonzero(np.add.reduceat(batch.weight, batch.starts[:-1]) != 0):
+    at = np.searchsorted(batch.starts, np.flatnonzero(batch.weight), side="right") - 1
+    for segment in np.unique(at):
         forest.add(int(segment))
     return forest.trees()
 
 
 def passes(trees: Sequence[Tree], vocabulary: int) -> Iterator[list[Scored]]:
-    """The rows of all trees, cut to what one pass may hold: by adapter, roots first and by length,
-    siblings as neighbours. A ``parent`` is an index in its pass."""
+    """The rows of all trees, cut between trees to what one pass may hold: by adapter, roots first,
+    siblings as neighbours, and by length. A ``parent`` is an index in its pass.
+
+    Args:
+        vocabulary: elements of the logits of one token; 0 where they are never held whole.
+    """
     held: list[Tree] = []
     tokens = logits = 0
     for tree in sorted(trees, key=lambda tree: (tree[0].inputs.slot, len(tree[0].inputs.tokens))):
@@ -87,7 +92,7 @@ def _in_order(trees: Sequence[Tree]) -> list[Scored]:
 
     def place(index: int) -> tuple[int, int, int]:
         row = rows[index].inputs
-        return row.slot, parents[index], len(row.tokens) if row.parent < 0 else index
+        return row.slot, parents[index], len(row.tokens)
 
     order = sorted(range(len(rows)), key=place)
     new = {old: index for index, old in enumerate(order)} | {-1: -1}
@@ -117,17 +122,19 @@ class _Forest:
 
     def add(self, segment: int) -> None:
         """What its tokens are predicted from: they themselves, the first one its ancestors."""
-        own = self._batch.segment(segment)
-        node = self._nodes[self._node(segment, int(self._batch.adapter[segment]))]
-        at = np.flatnonzero(self._batch.weight[own])
+        batch, slot = self._batch, int(self._batch.adapter[segment])
+        own = batch.segment(segment)
+        at = np.flatnonzero(batch.weight[own])
         if at[0] == 0:
-            above = self._nodes[node.parent]
-            length = int(np.diff(self._batch.starts)[above.segment])
+            above = self._nodes[self._node(int(batch.parent[segment]), slot)]
+            length = int(batch.starts[above.segment + 1] - batch.starts[above.segment])
             above.at.append(np.array([length - 1]))
             above.places.append(own.start + at[:1])
             at = at[1:]
-        node.at.append(at - 1)
-        node.places.append(own.start + at)
+        if len(at):
+            node = self._nodes[self._node(segment, slot)]
+            node.at.append(at - 1)
+            node.places.append(own.start + at)
 
     def _node(self, segment: int, slot: int) -> int:
         """The node of a segment, or of its nearest ancestor that is not empty; -1 if none is."""

@@ -98,6 +98,16 @@ def _emptied(network: PreTrainedModel, how: Quantization) -> list[tuple[str, nn.
             f"{type(network).__name__} has no linear that can be quantised",
             fix="model.quantization: none",
         )
+    # Experts are kept as one tensor, which is no linear.
+    ends = {network.get_input_embeddings(), network.get_output_embeddings()}
+    rest = {w for end in ends if end is not None for w in end.parameters()}
+    body = sum(weight.numel() for weight in network.parameters() if weight not in rest)
+    if 2 * sum(given.weight.numel() for _, given in found) < body:
+        raise EngineError(
+            f"most of the blocks' weights of {type(network).__name__} would stay as they are",
+            "a model whose weights are linears: mixtures of experts cannot be quantised yet",
+            "model.quantization: none",
+        )
     for path, given in found:
         network.set_submodule(path, how.empty(given))
     return found
@@ -134,7 +144,7 @@ def is_quantised(module: Any) -> bool:
 def dequantised(module: Any) -> Tensor:
     """The weight [out, in] of such a linear, in the dtype that the model computes in."""
     if isinstance(module, Int8Linear):
-        return module.weight.to(module.dtype).mul_(module.scale.to(module.dtype)[:, None])
+        return module.numbers()
     from bitsandbytes.functional import dequantize_4bit
 
     return dequantize_4bit(module.weight.data, module.weight.quant_state)

@@ -159,7 +159,7 @@ def _buckets(lengths: Sequence[int], parents: Sequence[int], device: str) -> lis
             before.insert(0, slice(ends[above], ends[above + 1]))
             above = parents[above]
         sizes, first = [lengths[index] for index in family], ends[family[0]]
-        for some in [sizes] if before else _alike(sizes):
+        for some in _alike(sizes):
             buckets.append(_bucket(some, first, device, before))
             first += sum(some)
     return buckets

@@ -61,13 +61,15 @@ class Lines:
 
 
 def serves(q: Tensor, how: Score) -> bool:
-    """Whether the kernel computes this: q [T, H, D]."""
+    """Whether the kernel computes this, which is Flash Attention's: q [T, H, D]."""
     return (
         q.is_cuda
         and q.dtype in (torch.bfloat16, torch.float16)
         and how.softcap is None
         and q.shape[-1] <= LARGEST_HEAD
+        and q.shape[-1] % 8 == 0
         and kernel() is not None
+        and torch.cuda.get_device_capability(q.device) >= (8, 0)
     )
 
 

@@ -15,7 +15,7 @@ import _shared
 from lorecraft.adapters.spec import AdapterSpec
 from lorecraft.data.batches import pack
 
-STEPS, BATCH, RATE, RANK = 4, 8, 2e-4, 16
+STEPS, BATCH, RATE, RANK = 3, 8, 2e-4, 16
 ROUNDS = 3
 
 

@@ -1,8 +1,9 @@
 """Frozen linears in 8 bits: whole numbers, and a scale for each row.
 
-No library does this for training. torchao's linear keeps every weight in the input's dtype from
-forward to backward, which is more than the unquantised model; bitsandbytes' brings activations to
-8 bits too (Dettmers et al. 2022, arXiv:2208.07339), so that a token's logits follow later tokens.
+Neither library that was tried does this for training. torchao's linear keeps every weight in the
+input's dtype from forward to backward, which is more than the unquantised model; bitsandbytes'
+brings activations to 8 bits too (Dettmers et al. 2022, arXiv:2208.07339), so that a token's logits
+follow later tokens.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ import numpy as np
 from lorecraft.adapters.spec import AdapterSpec
 from lorecraft.engines.base import BASE, Request
 
-PROMPTS, BATCH, EVEN, ROUNDS = 64, 16, 64, 5
+PROMPTS, BATCH, EVEN, ROUNDS = 64, 16, 64, 2
 LENGTHS, MIXED = (20, 200), (8, 128)
 
 

@@ -28,17 +28,20 @@ def examples(count: int, seed: int) -> list[Example]:
 
 
 def forest(slots: list[int]) -> TokenBatch:
-    """A prompt with two answers, an answer to an answer, and segments of their own."""
+    """A prompt with two answers, an answer to an answer, and segments of their own; then, under the
+    last slot, answers of one token, weights that cancel out, and a segment of nothing."""
     parts = examples(6, 7)
-    plain = pack(parts, 0)
+    ones = [Example(np.int32([token]), np.float32([1]), "") for token in (3, 9)]
+    cancelled = Example(np.int32([5, 6, 7]), np.float32([0, 1, -1]), "")
+    plain = pack([*parts, *ones, cancelled], 0)
     weight = plain.weight.copy()
     weight[plain.segment(0)] = 0
     weight[plain.starts[1]] = 1  # the first token after a parent can be predicted
     return TokenBatch(
         tokens=plain.tokens,
-        starts=plain.starts,
-        parent=np.array([-1, 0, 0, 1, -1, -1], np.int32),
-        adapter=np.array(slots, np.int32),
+        starts=np.append(plain.starts, plain.starts[-1]),
+        parent=np.array([-1, 0, 0, 1, -1, -1, 0, 0, -1, 4], np.int32),
+        adapter=np.array([*slots, *[slots[-1]] * 4], np.int32),
         weight=weight,
     )
 

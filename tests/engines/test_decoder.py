@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from lorecraft.adapters.spec import AdapterSpec
-from lorecraft.data.batches import Example, pack
+from lorecraft.data.batches import Example, TokenBatch, pack
 from lorecraft.engines import create
 from lorecraft.engines.base import BASE
 from lorecraft.engines.torch import attention, forward, kept, segments
@@ -183,11 +183,13 @@ def test_what_is_computed_again_is_the_same(engine, by, dropout, monkeypatch):
     slot = started(engine, dataclasses.replace(SPECS["all"], dropout=dropout))
     before = engine._adapters.random.get_state()
     loss, gradient = learned(engine, trees(slot))
+    after = engine._adapters.random.get_state()
     engine._adapters.random.set_state(before)
     monkeypatch.setattr(engine._forward, "recomputes", True)
-    assert learned(engine, trees(slot))[0] == loss
-    engine._adapters.random.set_state(before)
-    assert np.array_equal(learned(engine, trees(slot))[1], gradient)
+    again = learned(engine, trees(slot))
+    assert again[0] == loss
+    assert np.array_equal(again[1], gradient)
+    assert torch.equal(engine._adapters.random.get_state(), after)
 
 
 def test_computing_again_takes_less_memory(engine, monkeypatch):
@@ -220,6 +222,22 @@ def test_what_enters_the_lowest_adapted_block_is_computed_once(engine, monkeypat
     monkeypatch.undo()
     other = pack(examples((9, 14, 3), seed=1), slot)
     assert np.abs(engine.score(other)).sum() > 0  # what is not kept is computed
+
+
+def test_what_is_kept_of_a_row_is_not_taken_for_its_end_alone(engine):
+    slot = started(engine, SPECS["last_layers"])
+    whole = pack(examples((12,)), slot)
+    expected = learned(engine, whole)
+    prompt, answer = whole.tokens[:8], whole.tokens[8:]
+    family = TokenBatch(
+        tokens=np.concatenate([prompt, answer, answer[:2]]),
+        starts=np.int32([0, 8, 12, 14]),
+        parent=np.int32([-1, 0, 0]),
+        adapter=np.full(3, slot, np.int32),
+        weight=np.float32([0] * 8 + [1] * 6),
+    )
+    engine.keep(family)
+    assert learned(engine, whole)[0] == pytest.approx(expected[0], rel=1e-6)
 
 
 def test_nothing_is_kept_where_all_blocks_are_adapted_or_room_is_short(engine, monkeypatch):

@@ -40,6 +40,7 @@ SIZES = {
 
 def opened(folder, dtype="float32", **settings):
     engine = create("torch")
+    engine.device = "cpu"
     engine.open(folder, dtype, **settings)
     return engine
 
@@ -278,6 +279,17 @@ def test_a_model_that_cannot_be_packed_runs_row_by_row(tmp_path):
     with torch.no_grad():
         expected = own.generate(torch.tensor([prompt]), max_new_tokens=5, do_sample=False)
     assert said == expected[0, 3:].tolist()
+
+
+def test_a_window_that_stands_in_the_mask_alone_is_not_packed(tmp_path):
+    """Packed rows have no mask, and the probe is shorter than most windows."""
+    config = transformers.PhimoeConfig(
+        **SIZES, sliding_window=12, num_local_experts=2, num_experts_per_tok=1
+    )
+    torch.manual_seed(0)
+    transformers.PhimoeForCausalLM(config).save_pretrained(tmp_path)
+    engine = opened(tmp_path)
+    assert engine.way.startswith("row by row")
 
 
 def test_conv1d_models_take_adapters(tmp_path):

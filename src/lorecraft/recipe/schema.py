@@ -80,8 +80,8 @@ class ModelSection(Section):
     )
     banned: Texts = Field(
         (),
-        description="Tokens that no answer may hold, each given as its text, as `<think>`. A text of "
-        "several tokens is kept out as those alone, not where others spell it.",
+        description="Tokens that no answer may hold, each given as its text, as `<think>`. A text "
+        "of several tokens is kept out as those alone, not where others spell it.",
     )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from lorecraft.adapters.spec import AdapterSpec
 from lorecraft.data.batches import TokenBatch, pack
 
-ROUNDS = 3
+ROUNDS = 2
 PROMPT, CONTINUATIONS, LONG = 400, 4, 60
 """Tokens of a prompt, its continuations, and tokens of each."""
 PROMPTS, STEPS = 4, 3

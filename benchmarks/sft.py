@@ -22,7 +22,7 @@ from lorecraft.engines import lora
 
 STEPS = {"m135": 3, "pocket": 20}
 BATCH, RATE, RANK = 8, 2e-4, 16
-ROUNDS = 3
+ROUNDS = 2
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 TRL = {
     "trl, defaults": ("float32", True, None),  # under bf16 autocast

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import torch
@@ -109,23 +110,33 @@ def plain(
         scores = q.new_empty(len(q), asked.shape[1], offered.shape[2])
         scores.baddbmm_(asked, offered, beta=0, alpha=how.scaling)
         own = scores[:, :, before + first :]
-        own += own.new_full([own.shape[2]] * 2, -torch.inf).triu_(1).repeat_interleave(each, 0)
+        own += _future(own.shape[2], each, own.dtype, own.device)
         torch.softmax(scores, -1, out=scores)
         weights += [scores] if learns else []
         torch.bmm(scores, v[:, keys], out=mixed[:, queries])
 
     def backward(d: Tensor) -> Sequence[Tensor]:
         d = by_group(d.view(count, length, heads, size))
-        d_q, d_k, d_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
-        for (queries, keys), w in zip(parts, weights, strict=True):
+        d_q, d_k, d_v = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+        for (queries, keys), w in zip(reversed(parts), reversed(weights), strict=True):
+            more = int(w is not weights[-1])  # the last queries see all keys
             d_w = d[:, queries] @ v[:, keys].transpose(1, 2)
             torch._softmax_backward_data(d_w, w, -1, w.dtype, grad_input=d_w)
             d_q[:, queries].baddbmm_(d_w, k[:, keys], beta=0, alpha=how.scaling)
-            d_k[:, keys].baddbmm_(d_w.transpose(1, 2), q[:, queries], alpha=how.scaling)
-            d_v[:, keys].baddbmm_(w.transpose(1, 2), d[:, queries])
+            turned = d_w.transpose(1, 2)
+            d_k[:, keys].baddbmm_(turned, q[:, queries], beta=more, alpha=how.scaling)
+            d_v[:, keys].baddbmm_(w.transpose(1, 2), d[:, queries], beta=more)
         return by_token(d_q, each), by_token(d_k, 1), by_token(d_v, 1)
 
     return by_token(mixed, each).flatten(2), backward
+
+
+@lru_cache(64)
+def _future(length: int, each: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """What is added to the scores of so many queries for their own keys; of each query, ``each``
+    heads stand together."""
+    later = torch.full([length] * 2, -torch.inf, dtype=dtype, device=device).triu_(1)
+    return later.repeat_interleave(each, 0)
 
 
 def causal(q: Tensor, k: Tensor, v: Tensor, how: Score) -> Tensor:

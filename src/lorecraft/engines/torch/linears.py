@@ -127,7 +127,8 @@ class Linears:
         d_inner = torch.empty_like(inner)
         for path, columns, ranks in stack.parts:
             d, b, scale = dy[:, columns], adapter.parts[path].b, adapter.scales[path]
-            d_inner[:, ranks].addmm_(d, b, beta=0, alpha=scale)
+            torch.mm(d, b, out=d_inner[:, ranks])
+            d_inner[:, ranks].mul_(scale)
             adapter.gradients[path].b.add_(d.t() @ inner[:, ranks], alpha=scale)
         gradient.a.add_(d_inner.t() @ x)
         return (dy @ self.weight).addmm_(d_inner, stack.a) if needed else dy

@@ -52,9 +52,10 @@ class Segments:
             self._cache.write(module, k, v, self._rows, self._places)
         if varlen.serves(q, how):
             return varlen.attend(q, k, v, self._lines, how).unsqueeze(0)
+        heads, split = torch.cat([q, k, v], 1), [x.shape[1] for x in (q, k, v)]
         mixed = []
         for bucket in self._buckets:
-            blocks = [x.transpose(1, 2) for x in bucket.blocks(q, k, v)]
+            blocks = [x.transpose(1, 2) for x in bucket.blocks(heads, split)]
             mixed.append(bucket.unpad(causal(blocks[0], blocks[1], blocks[2], how)))
         return torch.cat(mixed).unsqueeze(0)
 
@@ -65,23 +66,22 @@ class Segments:
 
         Returns [T, H * D], and what makes its gradient into that of the heads, if it learns.
         """
-        q, k, v = heads.split([*split], 1)
         if self._cache is not None:
+            _, k, v = heads.split([*split], 1)
             self._cache.write(module, k, v, self._rows, self._places)
         mixed, backs = [], []
         for bucket in self._buckets:
-            blocks = bucket.blocks(q, k, v)
-            written_out = is_plain(blocks[1].shape[1], q, how)
-            block, back = (plain if written_out else _by_autograd)(*blocks, how, learns)
+            blocks = bucket.blocks(heads, split)
+            attention = plain if is_plain(blocks[1].shape[1], heads, how) else _by_autograd
+            block, back = attention(blocks[0], blocks[1], blocks[2], how, learns)
             mixed.append(bucket.unpad(block))
             backs.append(back)
         shape = heads.shape
 
         def backward(d: Tensor) -> Tensor:
             d_heads = d.new_empty(shape)
-            views = d_heads.split([*split], 1)
             for bucket, back in zip(self._buckets, backs, strict=True):
-                bucket.take_back(views, back(bucket.pad(d[bucket.own])))
+                bucket.take_back(d_heads, split, back(bucket.pad(d[bucket.own])))
             return d_heads
 
         return torch.cat(mixed), backward
@@ -102,28 +102,25 @@ class _Bucket:
     slots: Tensor | None
     before: list[slice]
 
-    def blocks(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """[T, H, D] each -> queries [count, length, H, D], and all keys and values they see."""
-        return self.pad(q[self.own]), self._seen(k), self._seen(v)
-
-    def _seen(self, x: Tensor) -> Tensor:
-        block = self.pad(x[self.own])
+    def blocks(self, heads: Tensor, split: Sequence[int]) -> list[Tensor]:
+        """[T, H + 2 H_kv, D] -> queries [count, length, H, D], and all keys and values they see."""
+        own = self.pad(heads[self.own]).split([*split], 2)
         if not self.before:
-            return block
-        shared = torch.cat([x[part] for part in self.before])
-        return torch.cat([shared.expand(self.count, *shared.shape), block], 1)
+            return list(own)
+        shared = torch.cat([heads[part] for part in self.before])
+        shared = shared.expand(self.count, *shared.shape)
+        _, *seen = shared.split([*split], 2)
+        return [own[0], *(torch.cat(pair, 1) for pair in zip(seen, own[1:], strict=True))]
 
-    def take_back(self, views: Sequence[Tensor], blocks: Sequence[Tensor]) -> None:
-        """Set the gradients of queries, keys and values from those of the blocks, and add to those
-        of what came before, which are set already."""
-        for view, block in zip(views, blocks, strict=True):
-            view[self.own] = self.unpad(block[:, -self.length :])
-        for view, block in zip(views[1:], blocks[1:], strict=True):
-            first = 0
-            for part in self.before:
-                last = first + part.stop - part.start
-                view[part] += block[:, first:last].sum(0)
-                first = last
+    def take_back(self, d_heads: Tensor, split: Sequence[int], blocks: Sequence[Tensor]) -> None:
+        """Set the heads' gradient from those of the blocks, and add to that of what came before,
+        which is set already."""
+        d_heads[self.own] = self.unpad(torch.cat([b[:, -self.length :] for b in blocks], 2))
+        seen, first = torch.cat([*blocks[1:]], 2) if self.before else d_heads, 0
+        for part in self.before:
+            last = first + part.stop - part.start
+            d_heads[part, split[0] :] += seen[:, first:last].sum(0)
+            first = last
 
     def pad(self, x: Tensor) -> Tensor:
         """[tokens, ...] -> [count, length, ...]."""

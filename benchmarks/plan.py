@@ -17,23 +17,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import _shared
 import yaml
 
 ROOT = Path(__file__).parents[1]
 COMPANY = ROOT / "examples" / "company"
-POCKET = ROOT / "src" / "lorecraft" / "models" / "pocket" / "weights"
 RESULTS = ROOT / "benchmarks" / "results" / "plan.json"
 GOALS = {"memory": 0.15, "time": 0.30}
 
-SMOLLM2 = {
-    "vocab_size": 49152,
-    "hidden_size": 576,
-    "intermediate_size": 1536,
-    "num_hidden_layers": 30,
-    "num_attention_heads": 9,
-    "num_key_value_heads": 3,
+SMOLLM2 = _shared.M135 | {
     "max_position_embeddings": 2048,
-    "tie_word_embeddings": True,
     "bos_token_id": None,
     "eos_token_id": 2,
     "pad_token_id": 0,
@@ -82,7 +75,7 @@ def _135m(folder: Path) -> Path:
     torch.manual_seed(0)
     LlamaForCausalLM(LlamaConfig(**SMOLLM2)).to(torch.bfloat16).save_pretrained(model)
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
-        shutil.copy(POCKET / name, model)
+        shutil.copy(_shared.POCKET / name, model)
     return _recipe(folder, str(model), steps=30, exam={"limit": 32, "max_new_tokens": 8})
 
 

@@ -366,10 +366,10 @@ class Decoder(Packed):
         lowest = self._lowest([slot for _, _, slot in spans])
         x = self._embedding(tokens.to(self.device)) if entered is None else entered
         positions = self._positions(places, layout, x)
-        under, few = self._under(spans), self._under(_spans_at(spans, wanted))
+        under, there = self._under(spans), self._under(_spans_at(spans, wanted))
         taken: list[_Step] = []
         for index in range(0 if entered is None else lowest, len(self._blocks)):
-            last = (wanted, few) if index == len(self._blocks) - 1 else None
+            last = (wanted, there) if index == len(self._blocks) - 1 else None
             step = _Step(self._blocks[index], x, positions, under, last)
             adapted = learns and index >= lowest
             x, kept = step.forward(adapted and not self.recomputes)

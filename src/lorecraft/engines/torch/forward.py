@@ -99,8 +99,11 @@ def choose(network: PreTrainedModel, adapters: Adapters, device: str) -> Forward
     ]
     before = network.config._attn_implementation
 
+    tolerance = 1e-3 if network.dtype == torch.float32 else 5e-2
+
     def agrees(forward: Packed) -> bool:
-        return alike(forward.logits(probe).float(), expected, network.dtype)
+        seen = forward.logits(probe).float()
+        return float((seen - expected).norm() / expected.norm()) < tolerance
 
     with torch.no_grad():
         network.set_attn_implementation("eager")
@@ -118,12 +121,6 @@ def choose(network: PreTrainedModel, adapters: Adapters, device: str) -> Forward
                 return decoder
         packed.split_head(probe)
         return packed
-
-
-def alike(seen: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:
-    """Whether these are the same logits, as far as the dtype tells."""
-    tolerance = 1e-3 if dtype == torch.float32 else 5e-2
-    return float((seen - expected).norm() / expected.norm()) < tolerance
 
 
 def plain_linear(module: Any) -> bool:

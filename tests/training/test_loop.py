@@ -14,7 +14,8 @@ from lorecraft.engines.base import LossSum
 from lorecraft.engines.fake import FakeEngine
 from lorecraft.training import loop
 from lorecraft.training.checkpoints import CheckpointStore
-from lorecraft.training.loop import Interrupted, total_steps
+from lorecraft.training.loop import Interrupted
+from lorecraft.training.steps import total_steps
 
 from .small_stage import Log, examples, same, settings, trained
 

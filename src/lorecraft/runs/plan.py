@@ -23,7 +23,7 @@ from lorecraft.runs.stage import StageExamples
 from lorecraft.runs.workbench import Blueprint
 from lorecraft.runs.workload import ExamLoad, StageLoad, exam_load, stage_load
 from lorecraft.training.checkpoints import KEPT
-from lorecraft.training.loop import total_steps
+from lorecraft.training.steps import total_steps
 
 ANSWER_BYTES, STEP_BYTES = 700, 300
 """What an answer takes in the run's folder, with its part of the report; and a step, in the log."""

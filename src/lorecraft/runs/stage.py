@@ -27,7 +27,8 @@ from lorecraft.runs.progress import Bar, Progress, trouble
 from lorecraft.runs.tracking import Log, Trackers, settings_of
 from lorecraft.runs.workbench import Workbench, adapter_spec
 from lorecraft.training.checkpoints import CheckpointStore
-from lorecraft.training.loop import Interrupted, StageResult, total_steps, train_stage
+from lorecraft.training.loop import Interrupted, StageResult, train_stage
+from lorecraft.training.steps import total_steps
 
 MANY = 20_000
 """Records whose tokenising takes long enough to be told of."""

@@ -11,7 +11,7 @@ from lorecraft.data.encode import Tokenizer
 from lorecraft.evaluation.exam import prompt_tokens
 from lorecraft.evaluation.questions import Question
 from lorecraft.recipe import ExamSection, StageSection
-from lorecraft.training.loop import step_batches, steps_per_epoch, total_steps
+from lorecraft.training.steps import step_batches, steps_per_epoch, total_steps
 
 Step = list[list[int]]
 """Its micro-batches: indices of examples."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from typing import Any, Protocol
 
@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorecraft.data.batches import Example, TokenBatch, pack
-from lorecraft.data.order import epoch_batches
 from lorecraft.engines.base import Engine, LossSum
 from lorecraft.errors import OutOfMemory
 from lorecraft.recipe.schema import StageSection
 from lorecraft.training.checkpoints import CheckpointStore
+from lorecraft.training.limits import Curve, Limits, StageProgress
 from lorecraft.training.schedule import learning_rate
 from lorecraft.training.spikes import WINDOW, spike
+from lorecraft.training.steps import pieces, step_batches, steps_per_epoch, total_steps
 from lorecraft.training.stopping import Stopping
 
 CHECKPOINT_SECONDS = 20.0
@@ -27,13 +28,10 @@ CHECKPOINT_SHARE = 0.05
 """Checkpoints between validations are spaced so that writing takes no more of the time."""
 GOOD_STEPS = 10
 """A state to go back to is taken each so many steps."""
-GRACE = 10.0
-"""Seconds that a validation may last beyond the end; then it is given up."""
 BAD_STEPS = 3
 """So many steps in a row without a finite loss end a stage."""
 
 Arrays = dict[str, NDArray[np.generic]]
-Curve = list[dict[str, float]]
 
 
 class OnEvent(Protocol):
@@ -74,32 +72,6 @@ class StageResult:
     curves: Curve
 
 
-def total_steps(examples: int, stage: StageSection) -> int:
-    """Optimiser steps of a stage with so many training examples."""
-    steps = stage.epochs * steps_per_epoch(examples, stage)
-    return min(steps, stage.limits.steps or steps)
-
-
-def steps_per_epoch(examples: int, stage: StageSection) -> int:
-    """Optimiser steps that see each of so many training examples once."""
-    return math.ceil(math.ceil(examples / stage.batch_size) / stage.accumulate)
-
-
-def step_batches(
-    lengths: Sequence[int], stage: StageSection, seed: int, step: int = 0
-) -> Iterator[list[list[int]]]:
-    """The micro-batches of each optimiser step from ``step`` on, without end: indices of examples,
-    whose lengths are given."""
-    per_epoch = steps_per_epoch(len(lengths), stage)
-    epoch, position = divmod(step, per_epoch)
-    while True:
-        batches = epoch_batches(lengths, stage.batch_size, seed, epoch)
-        for index in range(position, per_epoch):
-            first = index * stage.accumulate
-            yield batches[first : first + stage.accumulate]
-        epoch, position = epoch + 1, 0
-
-
 def train_stage(
     engine: Engine,
     slot: int,
@@ -134,27 +106,6 @@ def train_stage(
     return run.to_the_end(should_stop)
 
 
-@dataclass
-class _Progress:
-    """What a checkpoint holds besides arrays."""
-
-    step: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    rate_scale: float = 1.0
-    bad_steps: int = 0
-    since_bad: int = 0
-    good_step: int = 0
-    pieces: int = 1
-    keeps: bool = False
-    validation_seconds: float = 0.0
-    saving_seconds: float = 0.0
-    validated: int = -1
-    stopped_by: str = ""
-    stopping: dict[str, Any] = field(default_factory=dict)
-    curves: Curve = field(default_factory=list)
-
-
 class _StageRun:
     def __init__(
         self,
@@ -174,27 +125,26 @@ class _StageRun:
         self.on_event, self.checkpoints = on_event, checkpoints
         self.total = total_steps(len(train), stage)
         self.first_epoch = steps_per_epoch(len(train), stage)
-        self.progress = _Progress()
+        self.progress = StageProgress()
         self.stopping = Stopping(stage.patience, stage.min_delta)
         self.best: Arrays = {}
         self.good: Arrays = {}
-        self.clock, self.ticked = clock, clock()
-        self.save_at = self.ticked + CHECKPOINT_SECONDS
-        self.end = self.ticked + seconds
-        self.began, self.spent, self.slowest = self.ticked, 0.0, 0.0
+        self.clock, self.save_at = clock, clock() + CHECKPOINT_SECONDS
+        self.limits = Limits(stage.limits, seconds, clock)
 
     def to_the_end(self, should_stop: Callable[[], bool]) -> StageResult:
         resumed = self._resume()
-        progress, self.spent = self.progress, self.progress.seconds
-        if self.stage.limits.minutes is not None:
-            self.end = min(self.end, self.began + 60 * self.stage.limits.minutes - self.spent)
+        progress = self.progress
+        self.limits.begin(progress)
         self._begin_keeping(resumed, should_stop)
         if not resumed:
             self.good = self.engine.state()
             self._validate()
-        self._watch_limits()
         for group in self._groups():
-            if progress.stopped_by or progress.step >= self.total:
+            if progress.step >= self.total:
+                break
+            progress.stopped_by = progress.stopped_by or self.limits.over()
+            if progress.stopped_by:
                 break
             self._step(group)
             if progress.step % self.stage.validate_every == 0:
@@ -205,34 +155,11 @@ class _StageRun:
                 raise Interrupted
             if self.clock() > self.save_at:
                 self._save()
-            self._watch_limits()
         if progress.validated != progress.step:
             self._validate()
         if progress.stopped_by == "deadline":
             self._save()
         return self._result()
-
-    def _watch_limits(self) -> None:
-        """Stop when the tokens are spent, or when a further step would leave too little time for
-        the last validation and for saving."""
-        progress, limit = self.progress, self.stage.limits.tokens
-        if progress.stopped_by or progress.step >= self.total:
-            return
-        if limit is not None and progress.tokens >= limit:
-            progress.stopped_by = "tokens"
-        elif self.clock() + self.slowest + self._reserve() > self.end:
-            progress.stopped_by = "deadline"
-
-    def _reserve(self) -> float:
-        """Seconds that the end of the stage will take: one validation, and saving twice."""
-        return 1.2 * (self.progress.validation_seconds + 2 * self.progress.saving_seconds)
-
-    def _share(self) -> float:
-        """How much of its tokens or of its time the stage has spent, whichever is more."""
-        progress, limit = self.progress, self.stage.limits.tokens
-        by_tokens = progress.tokens / limit if limit else 0.0
-        room = self.end - self._reserve() - self.began + self.spent
-        return max(by_tokens, progress.seconds / room if room > 0 else 1.0)
 
     def _begin_keeping(self, resumed: bool, should_stop: Callable[[], bool]) -> None:
         """Decide whether what no step changes is computed once, in the first epoch, for all.
@@ -265,7 +192,7 @@ class _StageRun:
     def _step(self, group: list[list[int]]) -> None:
         progress, stage, began = self.progress, self.stage, self.clock()
         tokens, seconds = progress.tokens, progress.seconds
-        rate = learning_rate(progress.step, self.total, stage, self._share())
+        rate = learning_rate(progress.step, self.total, stage, self.limits.share())
         rate *= progress.rate_scale
         before = self.engine.state() if progress.step % GOOD_STEPS == 0 else None
         loss = self._gradients(group)
@@ -278,8 +205,8 @@ class _StageRun:
         if applied and before is not None:
             self._mark_good(before)
         progress.step += 1
-        self._tick()
-        self.slowest = max(self.slowest, self.ticked - began)
+        self.limits.tick()
+        self.limits.stepped(self.clock() - began)
         if update is None or not applied:
             self._go_back(loss, group)
             return
@@ -287,7 +214,7 @@ class _StageRun:
         progress.since_bad += 1
         if progress.since_bad > 1:
             progress.bad_steps = 0
-        usual = spike(loss, self._last_losses())
+        usual, left = spike(loss, self._last_losses()), self.limits.left()
         progress.curves.append({"step": progress.step, "loss": loss})
         self.on_event(
             "step",
@@ -300,7 +227,7 @@ class _StageRun:
             seconds=round(progress.seconds, 3),
             tokens_per_second=(progress.tokens - tokens) / max(progress.seconds - seconds, 1e-9),
             memory=self.engine.memory().peak,
-            **({"seconds_left": round(self.end - self.ticked, 1)} if self.end < math.inf else {}),
+            **({"seconds_left": round(left, 1)} if left < math.inf else {}),
         )
         if usual is not None:
             records = self._records(group)
@@ -329,7 +256,7 @@ class _StageRun:
 
     def _in_pieces(self, group: list[list[int]]) -> Iterator[TokenBatch]:
         for indices in group:
-            for piece in _pieces(indices, self.progress.pieces):
+            for piece in pieces(indices, self.progress.pieces):
                 yield pack([self.train[index] for index in piece], self.slot)
 
     def _accumulate(self, batch: TokenBatch) -> LossSum:
@@ -373,7 +300,7 @@ class _StageRun:
         progress.validated = progress.step
         if scored is None:
             progress.stopped_by = progress.stopped_by or "deadline"
-            self._tick()
+            self.limits.tick()
             return
         loss, error = scored
         better = self.stopping.observe(error, progress.step)
@@ -386,7 +313,7 @@ class _StageRun:
         self.on_event("valid", step=progress.step, loss=loss, error=error, best=better)
         if self.stopping.exhausted and not progress.stopped_by:
             progress.stopped_by = "patience"
-        self._tick()
+        self.limits.tick()
         self._save()
 
     def _score_valid(self) -> tuple[float, float] | None:
@@ -407,7 +334,7 @@ class _StageRun:
     def _scored(self) -> tuple[float, float] | None:
         nats = error = weight = 0.0
         for batch in self._valid_batches():
-            if self.clock() > self.end + GRACE:
+            if self.limits.passed():
                 return None
             scores = self.engine.score(batch).astype(np.float64)
             nats -= float((scores * batch.weight).sum())
@@ -419,11 +346,6 @@ class _StageRun:
         size = max(1, self.stage.batch_size // self.progress.pieces)
         for start in range(0, len(self.valid), size):
             yield pack(self.valid[start : start + size], self.slot)
-
-    def _tick(self) -> None:
-        now = self.clock()
-        self.progress.seconds += now - self.ticked
-        self.ticked = now
 
     def _save(self) -> None:
         if self.checkpoints is None:
@@ -446,7 +368,7 @@ class _StageRun:
         if saved is None:
             return False
         arrays, state = saved
-        self.progress = _Progress(**state)
+        self.progress = StageProgress(**state)
         if self.progress.stopped_by == "deadline":  # there is new time
             self.progress.stopped_by = ""
         self.stopping = Stopping(**self.progress.stopping)
@@ -482,12 +404,6 @@ class _StageRun:
             return self.progress.step
         self.engine.restore(self.good)
         return self.progress.good_step
-
-
-def _pieces(indices: list[int], count: int) -> list[list[int]]:
-    """``indices`` in at most so many parts of like size."""
-    size = math.ceil(len(indices) / count)
-    return [indices[start : start + size] for start in range(0, len(indices), size)]
 
 
 def _named(arrays: Arrays, prefix: str) -> Arrays:

@@ -14,6 +14,7 @@ from lorecraft.errors import DataError, LorecraftError, RecipeError, RunError
 from lorecraft.knowledge.general import rehearsal
 from lorecraft.recipe import load_recipe
 from lorecraft.runs import pipeline
+from lorecraft.runs import prepare as preparing
 from lorecraft.runs.directory import RunDirectory, list_runs
 from lorecraft.runs.progress import Silent
 
@@ -330,14 +331,14 @@ def test_a_source_that_changes_while_the_data_are_prepared_is_told_of(
 ) -> None:
     recipe = write_recipe()
     facts = load_recipe(recipe).knowledge.facts
-    save = pipeline.preparing.save
+    save = preparing.save
 
     def edited(*given: object) -> None:
         save(*given)
         facts.write_text(facts.read_text("utf-8") + "\n", "utf-8")
 
     with monkeypatch.context() as patched:
-        patched.setattr(pipeline.preparing, "save", edited)
+        patched.setattr(preparing, "save", edited)
         with pytest.raises(DataError, match="changed while it was read"):
             pipeline.prepare(recipe, progress=Silent())
     pipeline.prepare(recipe, progress=Silent())

@@ -357,6 +357,20 @@ def test_places_chunks_and_cache_do_not_change_the_answers(
     assert answers(engine, requests) == expected
 
 
+def test_no_more_requests_run_at_the_same_time_than_asked_for(llama_folder, monkeypatch):
+    engine, begun = opened(llama_folder), []
+    begin = engine._forward.begin
+    monkeypatch.setattr(
+        engine._forward, "begin", lambda rows, room: begun.append(rows) or begin(rows, room)
+    )
+    requests = many([BASE] * 3)
+    said = [[] for _ in requests]
+    for index, token in engine.generate(requests, at_once=2):
+        said[index].append(token)
+    assert said == answers(engine, requests)
+    assert begun == [2, len(requests)]
+
+
 def started(engine, seed):
     slot = engine.attach(AdapterSpec(rank=2), seed=seed)
     random = np.random.default_rng(seed)

@@ -38,7 +38,7 @@ class Parrot:
     def __init__(self):
         self.batches = []
 
-    def generate(self, requests, cancelled=()):
+    def generate(self, requests, cancelled=(), at_once=None):
         self.batches.append(list(requests))
         for index, request in enumerate(requests):
             prompt = "".join(map(chr, request.tokens))
@@ -65,30 +65,42 @@ def test_every_model_answers_every_question_in_order():
     assert answers[1] == Answer("a", "sft", "SEVEN", True, 1.0, "says seven")
 
 
-def test_models_share_a_batch_and_a_shared_prompt_is_asked_once():
+def test_all_models_are_asked_in_one_go_and_a_shared_prompt_once():
     engine, seen = Parrot(), []
     questions = [ask("a", "say seven"), ask("b", "say seven"), ask("c", "say oak"), ask("d", "x y")]
     answers = sit(
         engine, Letters(), {"base": BASE, "sft": 0}, questions, SETTINGS, on_progress=seen.append
     )
-    assert [len(batch) for batch in engine.batches] == [4, 2]
+    assert [len(batch) for batch in engine.batches] == [6]
     assert sum(seen) == len(answers) == 8
 
 
 def test_with_too_little_memory_fewer_questions_go_together():
     class Small(Parrot):
-        def generate(self, requests, cancelled=()):
-            if len(requests) > 2:
-                raise OutOfMemory(f"{len(requests)} answers at once")
-            return super().generate(requests, cancelled)
+        def generate(self, requests, cancelled=(), at_once=None):
+            tried.append(at_once)
+            yield from super().generate(requests[:1], cancelled)  # one ends before it is too much
+            if at_once > 2:
+                raise OutOfMemory(f"{at_once} answers at once")
+            for index, token in super().generate(requests[1:]):
+                yield index + 1, token
 
+    tried: list[int] = []
     engine, slots = Small(), {"base": BASE, "sft": 0}
     questions = [ask("a", "say seven"), ask("b", "say oak"), ask("c", "say elm tree")]
     answers = sit(engine, Letters(), slots, questions, SETTINGS)
     assert answers == sit(Parrot(), Letters(), slots, questions, SETTINGS)
-    assert [len(batch) for batch in engine.batches] == [2, 2, 2]
+    assert tried == [4, 2]
+    assert [len(batch) for batch in engine.batches] == [1, 1, 4]  # what had ended is kept
+
+
+def test_a_single_answer_that_is_too_much_is_told():
+    class Full(Parrot):
+        def generate(self, requests, cancelled=(), at_once=None):
+            raise OutOfMemory("one answer")
+
     with pytest.raises(OutOfMemory):
-        sit(engine, Letters(), {**slots, "cpt": 1}, questions, SETTINGS)
+        sit(Full(), Letters(), {"base": BASE}, [ask("a", "say seven")], SETTINGS)
 
 
 def test_a_completion_is_asked_as_plain_text():
@@ -103,7 +115,7 @@ def test_an_answer_ends_before_a_stop_string_and_is_made_no_longer():
     class Counting(Parrot):
         made = 0
 
-        def generate(self, requests, cancelled=()):
+        def generate(self, requests, cancelled=(), at_once=None):
             for index, token in super().generate(requests, cancelled):
                 self.made += 1
                 yield index, token

@@ -201,11 +201,16 @@ class Engine(Protocol):
         gradients."""
 
     def generate(
-        self, requests: Sequence[Request], cancelled: Container[int] = ()
+        self,
+        requests: Sequence[Request],
+        cancelled: Container[int] = (),
+        at_once: int | None = None,
     ) -> Iterator[tuple[int, int]]:
-        """Stream ``(request index, token id)`` as tokens come; requests run batched.
+        """Stream ``(request index, token id)`` as tokens come.
 
-        The caller may add indexes to ``cancelled`` meanwhile: nothing more comes of those requests.
+        Requests run batched, ``at_once`` of them at the same time at most, or as many as the engine
+        thinks well of. The caller may add indexes to ``cancelled`` meanwhile: nothing more comes of
+        those requests.
         """
 
     def state(self) -> dict[str, NDArray[np.generic]]:

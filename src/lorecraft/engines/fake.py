@@ -322,14 +322,17 @@ class FakeEngine:
         return Update(norm, True)
 
     def generate(
-        self, requests: Sequence[Request], cancelled: Container[int] = ()
+        self,
+        requests: Sequence[Request],
+        cancelled: Container[int] = (),
+        at_once: int | None = None,
     ) -> Iterator[tuple[int, int]]:
         lora.check_slots([request.adapter for request in requests], self._slots)
         texts = [list(request.tokens) for request in requests]
         randoms = [np.random.default_rng(request.seed) for request in requests]
         running = list(range(len(requests)))
         while running:
-            for index in tuple(running):
+            for index in tuple(running[:at_once]):
                 if index in cancelled:
                     running.remove(index)
                     continue

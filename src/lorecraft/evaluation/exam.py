@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -70,9 +71,9 @@ def sit(
 ) -> list[Answer]:
     """All answers of all models, greedy, ordered by question and then by model.
 
-    Questions of like length go together, ``settings.batch_size`` at a time, each to every model;
-    a prompt that several questions share is answered once. Where memory does not suffice, fewer go
-    together.
+    All are asked in one go, ``settings.batch_size`` questions at the same time, each of every
+    model; a prompt that several questions share is answered once. Where memory does not suffice,
+    fewer are asked at the same time.
 
     Args:
         slots: model name -> adapter slot (``BASE`` for the model alone).
@@ -84,30 +85,26 @@ def sit(
     """
     check_room(questions, tokenizer, settings.max_new_tokens, context)
     prompts = {question.id: prompt_tokens(question, tokenizer) for question in questions}
-    unique = sorted(set(prompts.values()), key=lambda prompt: (len(prompt), prompt))
-    waiting: dict[tuple[int, ...], int] = dict.fromkeys(unique, 0)
-    for prompt in prompts.values():
-        waiting[prompt] += 1
+    sharing = Counter(prompts.values())
     said: dict[tuple[str, tuple[int, ...]], str] = {}
-    start, size = 0, settings.batch_size
-    while group := unique[start : start + size]:
-        asked = [(model, prompt) for model in slots for prompt in group]
+    waiting = [(model, prompt) for prompt in sharing for model in slots]
+    at_once = settings.batch_size * len(slots)
+    while waiting:
         requests = [
             Request(
                 prompt, slots[model], settings.max_new_tokens, tokenizer.stop_ids, banned=banned
             )
-            for model, prompt in asked
+            for model, prompt in waiting
         ]
         try:
-            answers = _answers(engine, tokenizer, requests, settings.stop)
+            for index, answer in _answers(engine, tokenizer, requests, settings.stop, at_once):
+                said[waiting[index]] = answer
+                on_progress(sharing[waiting[index][1]])
         except OutOfMemory:
-            if size == 1:
+            if at_once == 1:
                 raise
-            size //= 2
-            continue
-        said.update(zip(asked, answers, strict=True))
-        start += size
-        on_progress(len(slots) * sum(waiting[prompt] for prompt in group))
+            at_once //= 2
+        waiting = [asked for asked in waiting if asked not in said]
     return [
         _graded(question, model, said[model, prompts[question.id]])
         for question in questions
@@ -151,15 +148,22 @@ def prompt_tokens(question: Question, tokenizer: Tokenizer) -> tuple[int, ...]:
 
 
 def _answers(
-    engine: Engine, tokenizer: Tokenizer, requests: Sequence[Request], stop: Sequence[str]
-) -> list[str]:
+    engine: Engine,
+    tokenizer: Tokenizer,
+    requests: Sequence[Request],
+    stop: Sequence[str],
+    at_once: int,
+) -> Iterator[tuple[int, str]]:
+    """``(request index, answer)``, as they end."""
     answers = [Decoded(tokenizer, stop) for _ in requests]
-    ended: set[int] = set()
-    for index, token in engine.generate(requests, ended):
-        answers[index].add(token)
-        if answers[index].ended:
+    made, ended = [0] * len(requests), set[int]()
+    for index, token in engine.generate(requests, ended, at_once):
+        answer = answers[index]
+        answer.add(token)
+        made[index] += 1
+        if answer.ended or made[index] == requests[index].max_new_tokens:
             ended.add(index)
-    return [answer.text.strip() for answer in answers]
+            yield index, answer.text.strip()
 
 
 def _graded(question: Question, model: str, answer: str) -> Answer:

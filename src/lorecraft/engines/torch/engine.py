@@ -169,11 +169,14 @@ class TorchEngine:
             return self._training().update(learning_rate, max_norm, weight_decay)
 
     def generate(
-        self, requests: Sequence[Request], cancelled: Container[int] = ()
+        self,
+        requests: Sequence[Request],
+        cancelled: Container[int] = (),
+        at_once: int | None = None,
     ) -> Iterator[tuple[int, int]]:
         check_slots([request.adapter for request in requests], self._adapters.attached)
-        with _memory_errors(f"{len(requests)} answers at once"):
-            yield from generate(self._forward, requests, cancelled)
+        with _memory_errors(f"{min(len(requests), at_once or len(requests))} answers at once"):
+            yield from generate(self._forward, requests, cancelled, at_once)
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         optimiser = self._training()

@@ -47,12 +47,16 @@ class Answer:
 
 
 def generate(
-    forward: Forward, requests: Sequence[Request], cancelled: Container[int] = ()
+    forward: Forward,
+    requests: Sequence[Request],
+    cancelled: Container[int] = (),
+    at_once: int | None = None,
 ) -> Iterator[tuple[int, int]]:
     """See ``Engine.generate``."""
-    for batch in _batches([Answer(i, request) for i, request in enumerate(requests)]):
+    most = min(ROWS, at_once or ROWS)
+    for batch in _batches([Answer(i, request) for i, request in enumerate(requests)], most):
         room = max(map(_room, batch))
-        rows = min(len(batch), ROWS, max(1, TOKENS // room))
+        rows = min(len(batch), most, max(1, TOKENS // room))
         yield from _run(forward.begin(rows, room), rows, batch, cancelled)
 
 
@@ -103,13 +107,13 @@ def _admit(running: Continuation, newcomers: list[list[Answer]]) -> Tensor:
     return logits.repeat_interleave(torch.tensor(copies, device=logits.device), 0)
 
 
-def _batches(answers: list[Answer]) -> Iterator[list[Answer]]:
+def _batches(answers: list[Answer], most: int) -> Iterator[list[Answer]]:
     """All at once, by adapter and prompt, long ones first; where the longest would cost the others
     their places, those much shorter come in a batch of their own."""
     answers = sorted(answers, key=_room, reverse=True)
     while answers:
         longest, count = _room(answers[0]), len(answers)
-        if longest * min(ROWS, count) > TOKENS:
+        if longest * min(most, count) > TOKENS:
             count = sum(2 * _room(answer) > longest for answer in answers)
         batch, answers = answers[:count], answers[count:]
         yield sorted(batch, key=_order)

@@ -240,13 +240,12 @@ def test_a_forest_has_the_scores_and_gradients_of_float64(family):
         assert float((view - gradient).norm() / gradient.norm()) < 1e-4, key
 
 
-def test_generation_takes_the_likeliest_token_of_float64(family):
+@pytest.mark.parametrize("alike", [0, 18])
+def test_generation_takes_the_likeliest_token_of_float64(family, alike):
     engine, own = opened(family[1]), network_of(family[1], dtype=torch.float64)
-    prompts = [example.tokens[:9].tolist() for example in some(7)]
-    answers: list[list[int]] = [[] for _ in prompts]
-    for index, token in engine.generate([Request(p, max_new_tokens=8) for p in prompts]):
-        answers[index].append(token)
-    for prompt, answer in zip(prompts, answers, strict=True):
+    prompts = [[*range(alike), *example.tokens[:9].tolist()] for example in some(7)]
+    said = answers(engine, [Request(p, max_new_tokens=8) for p in prompts])
+    for prompt, answer in zip(prompts, said, strict=True):
         text = list(prompt)
         for token in answer:
             with torch.no_grad():
@@ -405,6 +404,28 @@ def test_a_prompt_that_several_requests_share_is_computed_once(llama_folder, mon
     requests = [Request([1, 2, 3], seed=n, temperature=1.0, max_new_tokens=3) for n in range(5)]
     list(engine.generate([*requests, Request([4, 5], max_new_tokens=1)]))
     assert sorted(computed) == [2, 3]
+
+
+def test_what_all_newcomers_begin_with_is_computed_once(llama_folder, monkeypatch):
+    engine, computed = opened(llama_folder), []
+    slot, logits = started(engine, 1), engine._forward.logits
+
+    def counted(rows, *rest):
+        computed.append([len(row.tokens) for row in rows])
+        return logits(rows, *rest)
+
+    alike = list(range(continuation.SHARED))
+    endings = [[5], [6, 7], [], [5]]  # two are the same, and one has nothing of its own but the end
+    requests = [
+        Request([*alike, *ending, 9], adapter, 4, temperature=0.8, seed=n)
+        for adapter in (BASE, slot)
+        for n, ending in enumerate(endings)
+    ]
+    monkeypatch.setattr(engine._forward, "logits", counted)
+    together = answers(engine, requests)
+    assert computed == [[16, 3, 2, 1, 16, 3, 2, 1]]
+    monkeypatch.setattr(continuation, "SHARED", 99)
+    assert answers(engine, requests) == together
 
 
 def test_weights_prepared_for_few_rows_give_the_same_products():

@@ -39,7 +39,7 @@ class Cache:
         keys, values = self._kept[module]
         return keys[rows, :, :length], values[rows, :, :length]
 
-    def copy(self, row: int, to: slice, length: int) -> None:
+    def copy(self, row: int, to: slice | list[int], length: int) -> None:
         """The first ``length`` tokens of a row to other rows."""
         for pair in self._kept.values():
             for store in pair:

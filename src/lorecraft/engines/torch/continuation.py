@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lorecraft.engines.torch.cache import Cache, NextTokens
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from lorecraft.engines.torch.adapters import Span
     from lorecraft.engines.torch.forward import OneByOne, Packed, Row
 
+SHARED = 16
+"""So many tokens or more that all newcomers of a slot begin with are computed once."""
 ROWS = 8
 """The rows of a step are multiples of this: see ``forward.rounded``."""
 
@@ -45,10 +49,14 @@ class PackedContinuation:
         self._lengths: list[int] = []
 
     def admit(self, prompts: Sequence[Row], copies: Sequence[int]) -> Tensor:
-        """A prompt is computed once, and its keys and values are copied."""
+        """A prompt is computed once, and so is what prompts begin with alike; keys and values are
+        copied."""
         places = (len(self._slots) + np.cumsum([0, *copies[:-1]])).tolist()
         lengths = [len(prompt.tokens) for prompt in prompts]
-        logits = self._packed.logits(prompts, self._cache, places)
+        rows, at, begun = _begun_alike(prompts, places)
+        logits = self._packed.logits(rows, self._cache, at)
+        for place, others, length in begun:
+            self._cache.copy(place, others, length)
         for place, count, length in zip(places, copies, lengths, strict=True):
             if count > 1:
                 self._cache.copy(place, slice(place + 1, place + count), length)
@@ -120,6 +128,42 @@ class OneByOneContinuation:
     def drop(self, place: int) -> None:
         self._rows[place] = self._rows[-1]
         del self._rows[-1]
+
+
+def _begun_alike(
+    prompts: Sequence[Row], places: Sequence[int]
+) -> tuple[list[Row], list[int], list[tuple[int, list[int], int]]]:
+    """The prompts as rows, those of a slot behind a row with what they all begin with, which stands
+    at the place of the first of them; the rows' places; and what is to be copied then: from which
+    place, to which, how much."""
+    rows: list[Row] = []
+    at: list[int] = []
+    begun: list[tuple[int, list[int], int]] = []
+    for _, group in groupby(zip(prompts, places, strict=True), key=lambda pair: pair[0].slot):
+        family, own = zip(*group, strict=True)
+        length, parent = _alike([prompt.tokens for prompt in family]), -1
+        if length:
+            first, parent = family[0], len(rows)
+            rows.append(replace(first, tokens=first.tokens[:length], wanted=first.wanted[:0]))
+            at.append(own[0])
+            begun.append((own[0], list(own[1:]), length))
+        rows += [
+            replace(one, tokens=one.tokens[length:], wanted=one.wanted - length, parent=parent)
+            for one in family
+        ]
+        at += own
+    return rows, at, begun
+
+
+def _alike(prompts: Sequence[NDArray[np.int32]]) -> int:
+    """How many tokens all of several prompts begin with, each with another to follow; 0 where that
+    is too little to gain by."""
+    most = min(map(len, prompts)) - 1
+    if len(prompts) == 1 or most < SHARED:
+        return 0
+    other = np.any([prompt[:most] != prompts[0][:most] for prompt in prompts], 0)
+    length = int(other.argmax()) if other.any() else most
+    return length if length >= SHARED else 0
 
 
 def spans_of(slots: Sequence[int], lengths: Sequence[int]) -> list[Span]:

@@ -26,7 +26,7 @@ from lorecraft.engines.torch.continuation import (
     spans_of,
 )
 from lorecraft.engines.torch.head import cross_entropy, log_probability
-from lorecraft.engines.torch.segments import Segments
+from lorecraft.engines.torch.segments import Segments, positions
 
 TOKENS, WANTED = 32, 16
 """Of these packed sizes are multiples."""
@@ -152,15 +152,6 @@ def lines_of(rows: Sequence[Row]) -> list[NDArray[np.int32]]:
         above = [lines[row.parent]] if row.parent >= 0 else []
         lines.append(np.concatenate([*above, row.tokens]))
     return lines
-
-
-def places_of(rows: Sequence[Row]) -> NDArray[np.int64]:
-    """Each token's position, counted from its row's first ancestor."""
-    ends: list[int] = []
-    for row in rows:
-        ends.append(len(row.tokens) + (ends[row.parent] if row.parent >= 0 else 0))
-    spans = zip(rows, ends, strict=True)
-    return np.concatenate([np.arange(end - len(row.tokens), end) for row, end in spans])
 
 
 def layout_of(
@@ -298,7 +289,7 @@ class Packed(_ByAutograd):
         wanted = np.concatenate([row.wanted + o for row, o in zip(rows, offsets, strict=True)])
         return (
             torch.from_numpy(np.concatenate([row.tokens for row in rows])).long(),
-            torch.from_numpy(places_of(rows)),
+            torch.from_numpy(positions(lengths, [row.parent for row in rows])),
             torch.from_numpy(wanted),
             spans_of([row.slot for row in rows], lengths),
         )

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from itertools import accumulate, groupby
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lorecraft.engines.torch import varlen
@@ -44,7 +46,7 @@ class Segments:
         if cache is not None:
             each = torch.repeat_interleave(torch.tensor(rows), torch.tensor(lengths))
             self._rows = each.to(device)
-            self._places = torch.cat([torch.arange(length) for length in lengths]).to(device)
+            self._places = torch.from_numpy(positions(lengths, parents)).to(device)
 
     def attend(self, module: nn.Module, q: Tensor, k: Tensor, v: Tensor, how: Score) -> Tensor:
         q, k, v = (x[0].transpose(0, 1) for x in (q, k, v))
@@ -132,6 +134,16 @@ class _Bucket:
         """[count, length, ...] -> [tokens, ...]."""
         x = x.reshape(self.count * self.length, *x.shape[2:])
         return x if self.slots is None else _Gather.apply(x, self.slots)
+
+
+def positions(lengths: Sequence[int], parents: Sequence[int]) -> NDArray[np.int64]:
+    """Each token's position, counted from its segment's first ancestor."""
+    ends: list[int] = []
+    for length, parent in zip(lengths, parents, strict=True):
+        ends.append(length + (ends[parent] if parent >= 0 else 0))
+    return np.concatenate(
+        [np.arange(end - length, end) for end, length in zip(ends, lengths, strict=True)]
+    )
 
 
 def _by_autograd(

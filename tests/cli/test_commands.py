@@ -102,6 +102,7 @@ def test_a_bad_recipe_is_a_message_and_exit_code_2(tmp_path: Path) -> None:
 
 
 def test_no_runs_is_said(tmp_path: Path) -> None:
+    assert call("runs")[0] == 0  # without a command, the list
     code, out, _ = call("runs", "list", "--output", str(tmp_path))
     assert code == 0
     assert out.startswith("no runs in")

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from lorecraft.cli import app
 from lorecraft.cli.plan import _room, _work
-from lorecraft.runs.memory import Memory
+from lorecraft.runs.memory import MemoryPlan
 from lorecraft.runs.plan import Disk, ExamPlan, Plan, StagePlan
 
 PLAN = Plan(
@@ -26,7 +26,7 @@ PLAN = Plan(
     dtype="bfloat16",
     parameters=2_500_000_000,
     trained=1_234_567,
-    memory=Memory(7 * 10**9, "training sft", {"weights": 5 * 10**9}, 16 * 10**9, 7 * 10**9, []),
+    memory=MemoryPlan(7 * 10**9, "training sft", {"weights": 5 * 10**9}, 16 * 10**9, 7 * 10**9, []),
 )
 
 

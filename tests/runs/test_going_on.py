@@ -278,6 +278,7 @@ def test_a_smoke_run_tries_everything_on_little(write_recipe: WriteRecipe, tmp_p
     assert len(records) == 10
     asked = [json.loads(x)["measure"] for x in (outcome.folder / "data/exam.jsonl").open()]
     assert max(asked.count(measure) for measure in asked) == 10
+    assert "This was a trial" in (outcome.folder / "report.md").read_text()
     again = "lorecraft run lights.yaml --smoke --force"
     assert again in (outcome.folder / "report.md").read_text()
     pipeline.run(outcome.folder, progress=Silent())

@@ -13,7 +13,14 @@ from lorecraft.errors import RunError
 if TYPE_CHECKING:
     from rich.table import Table
 
-app = typer.Typer(help="List runs, show one.", no_args_is_help=True)
+app = typer.Typer(help="List runs, show one.")
+
+
+@app.callback(invoke_without_command=True)
+def runs(context: typer.Context) -> None:
+    """Without a command: the list."""
+    if context.invoked_subcommand is None:
+        list_command()
 
 
 @app.command("list")

@@ -22,7 +22,7 @@ SHORTEST = 16
 
 
 @dataclass(frozen=True)
-class Memory:
+class MemoryPlan:
     """Bytes at a run's peak, ``during`` which moment, and what they are made of.
 
     Attributes:
@@ -123,10 +123,10 @@ class Need:
 
 def memory(
     need: Need, least: Need, available: int | None, changes: Iterable[tuple[str, Need]]
-) -> Memory:
+) -> MemoryPlan:
     """``changes``: what could be written in the recipe, and what would be needed then."""
     during = max(need.moments, key=lambda moment: need.moments[moment])
-    found = Memory(need.peak, during, need.parts, available, least.peak, [])
+    found = MemoryPlan(need.peak, during, need.parts, available, least.peak, [])
     if found.fits or available is None:
         return found
     options: dict[str, str] = {}

@@ -16,7 +16,7 @@ from lorecraft.evaluation.questions import Question
 from lorecraft.models.find import cache_folder
 from lorecraft.recipe import Recipe
 from lorecraft.runs.exam import GENERAL_LENGTH, general_texts
-from lorecraft.runs.memory import SAVED, Memory, Need, changes, gigabytes, in_pieces, memory
+from lorecraft.runs.memory import SAVED, MemoryPlan, Need, changes, gigabytes, in_pieces, memory
 from lorecraft.runs.prepare import Prepared
 from lorecraft.runs.rehearsal import Figures, rehearse
 from lorecraft.runs.stage import StageExamples
@@ -85,7 +85,7 @@ class Plan:
     dtype: str | None = None
     parameters: int | None = None
     trained: int | None = None
-    memory: Memory | None = None
+    memory: MemoryPlan | None = None
     recomputes: bool = False
 
     @property

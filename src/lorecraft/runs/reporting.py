@@ -22,6 +22,10 @@ STOPPED = {
     "tokens": "had seen its tokens after {steps} steps",
     "nan": "stopped after {steps} steps, because the loss was not finite three times",
 }
+TRIAL = (
+    "This was a trial (--smoke) on the embedded model and a few records: its figures say that the "
+    "recipe works, and nothing of what a model learns."
+)
 
 
 def write_report(
@@ -57,6 +61,7 @@ def collect(
         recipe=to_yaml(recipe),
         manifest=manifest | {"timings": _timings(stages, directory)},
         events=[
+            *([TRIAL] if smoke else []),
             *_start_sentence(manifest),
             *(f"{name} {stage_sentence(stage)}" for name, stage in stages.items()),
             *_trouble(directory),

@@ -217,7 +217,7 @@ class _Step:
 
 class Decoder(Packed):
     """``Packed``, faster. It is for models of which ``Decoder.fits`` is true and whose logits it
-    is then found to give: see ``forward.choose``."""
+    is then found to give: see ``choose.choose``."""
 
     way = "written out"
 

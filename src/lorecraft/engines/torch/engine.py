@@ -19,7 +19,7 @@ from lorecraft.engines.base import BASE, Arrays, LossSum, Memory, Outline, Reque
 from lorecraft.engines.lora import check_slots
 from lorecraft.engines.torch import allocation, kept, loading, quantized, sketch
 from lorecraft.engines.torch.adapters import Adapter, Adapters
-from lorecraft.engines.torch.forward import choose
+from lorecraft.engines.torch.choose import choose
 from lorecraft.engines.torch.frozen import linears_of
 from lorecraft.engines.torch.generation import generate
 from lorecraft.engines.torch.optimiser import AdamW

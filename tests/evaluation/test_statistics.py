@@ -1,9 +1,19 @@
 """Intervals and tests agree with published and hand-counted values."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 
-from lorecraft.evaluation.statistics import holm, mcnemar, paired_difference, perplexity, wilson
+from lorecraft.evaluation.statistics import (
+    holm,
+    mcnemar,
+    mean,
+    paired_difference,
+    perplexity,
+    randomisation,
+    wilson,
+)
 
 
 def test_wilson_agrees_with_published_values():
@@ -56,3 +66,29 @@ def test_perplexity_is_over_all_tokens():
 def test_holm_adjusts_and_keeps_the_order():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([]) == []
+
+
+def test_a_mean_counts_groups_together():
+    value, low, high = mean([[1.0] * 9, [0.0]])
+    assert value == pytest.approx(0.9)
+    assert (low, high) == (0.0, 1.0)  # two groups tell little, however many marks they have
+    value, low, high = mean([[1.0]] * 20)
+    assert (value, high) == (1.0, 1.0)
+    assert low == pytest.approx(wilson(20, 20)[0])
+
+
+def test_the_interval_of_a_mean_covers_as_often_as_it_says():
+    draw, covered = np.random.default_rng(2), 0
+    for trial in range(200):
+        _, low, high = mean([[mark] for mark in draw.beta(2, 3, 80)], seed=trial)
+        covered += low <= 0.4 <= high
+    assert covered >= 180
+
+
+def test_randomisation_agrees_with_all_signs_counted():
+    before, after = [0.2, 0.5, 0.4, 0.9, 0.1, 0.3], [0.6, 0.7, 0.3, 1.0, 0.4, 0.5]
+    change = np.subtract(after, before)
+    sums = [abs(np.dot(signs, change)) for signs in product((-1, 1), repeat=6)]
+    exact = np.mean(np.array(sums) >= abs(change.sum()) - 1e-9)
+    assert randomisation(before, after) == pytest.approx(exact, abs=0.02)
+    assert randomisation(before, before) == 1.0

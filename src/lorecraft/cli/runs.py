@@ -80,7 +80,7 @@ def _rate(measure: dict[str, Any] | None) -> str:
     """A rate with its interval in percent; other figures, such as perplexity, as they are."""
     if not measure or measure.get("rate", 0) is None:
         return "-"
-    if "passed" not in measure:
+    if "rate" not in measure:
         return ", ".join(f"{name} {value:.4g}" for name, value in measure.items())
     rate, low, high = (100 * measure[part] for part in ("rate", "low", "high"))
     return f"{rate:.1f}% ({low:.1f}-{high:.1f}, n={measure['asked']})"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Origin = Literal["fact", "unknown", "general", "source"]
@@ -30,6 +31,7 @@ class Record:
         facts: ids of the facts that it tells, in order.
         phrasings: the patterns that it was made from; the exam never uses one of these.
         place: where it came from, for error messages (``train.jsonl line 3``).
+        tags: columns of its own that the recipe asks for, such as ``topic``.
     """
 
     id: str
@@ -40,6 +42,7 @@ class Record:
     facts: tuple[str, ...] = ()
     phrasings: tuple[str, ...] = ()
     place: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def to_json(self) -> dict[str, Any]:
         """The line that is written to ``data/``: the form mlx-lm and TRL read, plus our ledger."""

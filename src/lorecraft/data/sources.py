@@ -17,11 +17,14 @@ from lorecraft.recipe import RecordsSection
 from lorecraft.recipe.values import HUB
 
 
-def read_records(section: RecordsSection, origin: Origin = "source") -> Sequence[Record]:
+def read_records(
+    section: RecordsSection, origin: Origin = "source", tags: Sequence[str] = ()
+) -> Sequence[Record]:
     """The records of JSON lines, JSON arrays, CSV and Parquet, which stay there.
 
     Each row may have its own form (see ``forms.content``), unless the recipe maps the columns. A
-    list of names under ``facts`` keeps records with a common name on one side of a split.
+    list of names under ``facts`` keeps records with a common name on one side of a split. The
+    columns ``tags`` are kept as the records' tags.
 
     Raises:
         DataError: all bad rows at once, with what was wrong; or an empty or missing file.
@@ -32,8 +35,8 @@ def read_records(section: RecordsSection, origin: Origin = "source") -> Sequence
     for file in _files(section):
         try:
             unit = unit_of(file.path)
-            parse = partial(_record, section if wanted else None, origin, file.name, unit)
-            columns = wanted | {"facts"} if wanted else forms.COLUMNS
+            parse = partial(_record, section if wanted else None, origin, tags, file.name, unit)
+            columns = (wanted | {"facts"} if wanted else forms.COLUMNS) | set(tags)
             found.append(open_rows(file.path, parse, forms.EXPECTED, columns))
         except DataError as error:
             wrong.append(error)
@@ -54,6 +57,7 @@ def _files(section: RecordsSection) -> list[SourceFile]:
 def _record(
     section: RecordsSection | None,
     origin: Origin,
+    tags: Sequence[str],
     name: str,
     unit: str,
     row: dict[str, Any],
@@ -67,7 +71,15 @@ def _record(
         origin=origin,
         facts=_facts(row.get("facts") or []),
         place=f"{name} {unit} {number}",
+        tags={tag: _tag(row, tag) for tag in tags},
     )
+
+
+def _tag(row: dict[str, Any], name: str) -> str:
+    value = row.get(name)
+    if not isinstance(value, str | int | float | bool):
+        raise LineError(f"column '{name}' is {value!r}, not a word")
+    return str(value)
 
 
 def _facts(value: Any) -> tuple[str, ...]:

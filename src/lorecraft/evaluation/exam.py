@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +15,9 @@ from lorecraft.data.decode import Decoded
 from lorecraft.data.encode import Tokenizer
 from lorecraft.engines.base import Engine, Request
 from lorecraft.errors import DataError, OutOfMemory
-from lorecraft.evaluation.graders import grade
+from lorecraft.evaluation.graders import grade, keeps
 from lorecraft.evaluation.questions import Question
+from lorecraft.style.schema import Format
 
 if TYPE_CHECKING:
     from lorecraft.recipe.schema import ExamSection
@@ -65,6 +66,8 @@ def sit(
     questions: Sequence[Question],
     settings: ExamSection,
     *,
+    format: Format | None = None,
+    prompted: Mapping[str, str] | None = None,
     context: int | None = None,
     banned: tuple[tuple[int, ...], ...] = (),
     on_progress: Callable[[int], None] = lambda answers: None,
@@ -77,38 +80,49 @@ def sit(
 
     Args:
         slots: model name -> adapter slot (``BASE`` for the model alone).
+        format: what answers to the questions of measure ``format`` keep to.
+        prompted: model name -> what stands before its questions; such a model sits those alone.
         context: tokens that the model can take, if that is known.
         banned: token sequences that no answer may hold.
         on_progress: called with the number of answers that are new.
 
     Raises DataError when the context has no room for a question and its answer.
     """
-    check_room(questions, tokenizer, settings.max_new_tokens, context)
-    prompts = {question.id: prompt_tokens(question, tokenizer) for question in questions}
-    sharing = Counter(prompts.values())
+    told = prompted or {}
+    check_room(questions, tokenizer, settings, context, "".join(told.values()))
+    asked = [
+        (question, model)
+        for question in questions
+        for model in slots
+        if model not in told or question.measure == "format"
+    ]
+    prompts = {
+        (question.id, model): prompt_tokens(question, tokenizer, told.get(model, ""))
+        for question, model in asked
+    }
+    longest = {question.id: longest_answer(question, tokenizer, settings) for question in questions}
+    sharing = Counter((model, prompts[question.id, model]) for question, model in asked)
+    room = {(model, prompts[q.id, model]): longest[q.id] for q, model in asked}
     said: dict[tuple[str, tuple[int, ...]], str] = {}
-    waiting = [(model, prompt) for prompt in sharing for model in slots]
+    waiting = list(sharing)
     at_once = settings.batch_size * len(slots)
     while waiting:
         requests = [
-            Request(
-                prompt, slots[model], settings.max_new_tokens, tokenizer.stop_ids, banned=banned
-            )
+            Request(prompt, slots[model], room[model, prompt], tokenizer.stop_ids, banned=banned)
             for model, prompt in waiting
         ]
         try:
             for index, answer in _answers(engine, tokenizer, requests, settings.stop, at_once):
                 said[waiting[index]] = answer
-                on_progress(sharing[waiting[index][1]])
+                on_progress(sharing[waiting[index]])
         except OutOfMemory:
             if at_once == 1:
                 raise
             at_once //= 2
-        waiting = [asked for asked in waiting if asked not in said]
+        waiting = [one for one in waiting if one not in said]
     return [
-        _graded(question, model, said[model, prompts[question.id]])
-        for question in questions
-        for model in slots
+        _graded(question, model, said[model, prompts[question.id, model]], format)
+        for question, model in asked
     ]
 
 
@@ -124,27 +138,46 @@ def read(
 
 
 def check_room(
-    questions: Sequence[Question], tokenizer: Tokenizer, max_new_tokens: int, context: int | None
+    questions: Sequence[Question],
+    tokenizer: Tokenizer,
+    settings: ExamSection,
+    context: int | None,
+    told: str = "",
 ) -> None:
-    """Raises DataError when the model's context has no room for a question and its answer."""
-    lengths = {question.id: len(prompt_tokens(question, tokenizer)) for question in questions}
-    longest = max(lengths, key=lengths.__getitem__, default=None)
-    if context is None or longest is None:
-        return
-    if lengths[longest] + max_new_tokens > context:
+    """Raises DataError when the model's context has no room for a question and its answer; with
+    what a model is ``told`` before the questions of a format."""
+    needed = {
+        question.id: (
+            len(prompt_tokens(question, tokenizer, told if question.measure == "format" else "")),
+            longest_answer(question, tokenizer, settings),
+        )
+        for question in questions
+    }
+    most = max(needed, key=lambda id_: sum(needed[id_]), default=None)
+    if context is not None and most is not None and sum(needed[most]) > context:
+        prompt, answer = needed[most]
         raise DataError(
-            f"question {longest} has {lengths[longest]} tokens, and its answer may have "
-            f"{max_new_tokens}",
+            f"question {most} has {prompt} tokens, and its answer may have {answer}",
             f"{context} tokens together, which is the model's context",
-            "shorten the fact, or lower exam.max_new_tokens",
+            "shorten the fact or the test record, or lower exam.max_new_tokens",
         )
 
 
-def prompt_tokens(question: Question, tokenizer: Tokenizer) -> tuple[int, ...]:
-    """What a model is given to answer."""
-    if question.messages:
-        return tuple(tokenizer.chat(question.messages, add_generation_prompt=True))
-    return tuple(tokenizer.encode(question.text))
+def prompt_tokens(question: Question, tokenizer: Tokenizer, told: str = "") -> tuple[int, ...]:
+    """What a model is given to answer, with what it is ``told`` before the last turn."""
+    if not question.messages:
+        return tuple(tokenizer.encode(question.text))
+    *before, last = question.messages
+    if told:
+        last = replace(last, content=f"{told}\n\n{last.content}")
+    return tuple(tokenizer.chat([*before, last], add_generation_prompt=True))
+
+
+def longest_answer(question: Question, tokenizer: Tokenizer, settings: ExamSection) -> int:
+    """Tokens that an answer may have."""
+    if question.measure != "format":
+        return settings.max_new_tokens
+    return max(settings.max_new_tokens, 2 * len(tokenizer.encode(question.expected)))
 
 
 def _answers(
@@ -166,8 +199,11 @@ def _answers(
             yield index, answer.text.strip()
 
 
-def _graded(question: Question, model: str, answer: str) -> Answer:
-    mark = grade(question, answer)
+def _graded(question: Question, model: str, answer: str, format: Format | None) -> Answer:
+    if question.measure == "format" and format is not None:
+        mark = keeps(format, answer)
+    else:
+        mark = grade(question, answer)
     return Answer(question.id, model, answer, mark.passed, float(mark.passed), mark.why)
 
 

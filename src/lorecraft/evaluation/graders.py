@@ -17,6 +17,8 @@ from lorecraft.evaluation.quantities import (
 )
 from lorecraft.evaluation.questions import Question
 from lorecraft.evaluation.wording import Token, first_sentence, fold, tokenise, words
+from lorecraft.style.check import check
+from lorecraft.style.schema import Format
 
 Span = tuple[int, int]
 """``tokens[start:end]``."""
@@ -69,6 +71,12 @@ def grade(question: Question, answer: str) -> Grade:
     if question.measure == "retention" and question.topic == "python":
         return _code(question, answer)
     return _statement(question, answer)
+
+
+def keeps(format: Format, answer: str) -> Grade:
+    """Right is a text that keeps to every rule."""
+    broken = check(format, answer)
+    return Grade(not broken, "; ".join(map(str, broken)) or "keeps to the format")
 
 
 def mentions(name: str, text: str) -> bool:

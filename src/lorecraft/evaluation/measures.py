@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lorecraft.evaluation import statistics
+from lorecraft.evaluation import statistics, style
 from lorecraft.evaluation.exam import Answer, Surprise
 from lorecraft.evaluation.graders import mentions
 from lorecraft.evaluation.questions import Question
+from lorecraft.style.schema import Format
 
 MEASURES = {
     "recall": "questions about the facts, in words never trained",
@@ -17,6 +18,9 @@ MEASURES = {
     "retention": "general answers that the base model had right, kept",
     "abstention": "questions that nobody told the answer to, declined",
     "bleed": "general answers that mention the taught names; lower is better",
+    "format": "outputs on test records that keep to every rule of the format",
+    "content": "of the key terms of the references, those that the outputs say",
+    "unsupported": "of the outputs' terms, those in neither prompt nor reference; lower is better",
     "perplexity": "of general statements; lower is better",
     "validation": "perplexity of your own validation records; lower is better",
 }
@@ -24,7 +28,9 @@ MEASURES = {
 
 SURPRISES = ("perplexity", "validation")
 
-LOWER_IS_BETTER = frozenset(("bleed", *SURPRISES))
+LOWER_IS_BETTER = frozenset(("bleed", "unsupported", *SURPRISES))
+OPENING = ("recall", "format")
+"""The measures that are told of the base model too."""
 SIGNIFICANT = 0.05
 
 
@@ -65,9 +71,11 @@ def verdict(
     names: Sequence[str],
     surprises: Mapping[str, Mapping[str, Surprise]] | None = None,
     *,
+    format: Format | None = None,
     base: str = "base",
 ) -> dict[str, Any]:
-    """``verdict.json``: ``{"models": {model: {measure: figure}}, "claims": [...]}``.
+    """``verdict.json``: ``{"models": {model: {measure: figure}}, "claims": [...]}``, and ``style``
+    (see ``style.examined``) where there is a format.
 
     Retention of the base model is its rate over all general questions; that of every other model
     is the share it kept of those that the base model had right. A perplexity has ``value`` where
@@ -95,13 +103,20 @@ def verdict(
             surprise = (surprises or {}).get(measure, {}).get(model)
             if surprise is not None and len(surprise.tokens):
                 figures[model][measure] = _perplexity(surprise)
-    told = [model for model in models if model != base]
+    told = [model for model in models if model not in (base, style.PROMPTED)]
+    found: dict[str, Any] = {}
+    if format is not None:
+        found = style.examined(questions, answers, format)
+        for model in found["outputs"]:
+            for measure in ("content", "unsupported"):
+                figures[model][measure] = found["content"][measure][model]
     claims = [
         *_statements(figures, told, base),
         *_gained(figures, told, base),
         *_differences(marks, told, base),
+        *found.pop("claims", ()),
     ]
-    return {"models": figures, "claims": claims}
+    return {"models": figures, "claims": claims} | ({"style": found} if found else {})
 
 
 def requirements(
@@ -160,6 +175,8 @@ def _marks(
     own = {answer.id: answer for answer in answers if answer.model == model}
     marks: dict[str, dict[str, bool]] = {}
     for question in questions:
+        if question.id not in own:
+            continue
         marks.setdefault(question.measure, {})[question.id] = own[question.id].passed
         if question.measure == "retention" and names:
             text = own[question.id].answer
@@ -187,13 +204,19 @@ def _statements(
         "{passed} right",
         "abstention": "Of {asked} questions whose answer nobody told it, {who} declined {passed}",
         "bleed": "{passed} of {asked} general answers of {who} mention the taught names",
+        "format": "Of {asked} outputs of {who} on test records, {passed} keep to every rule of the "
+        "format",
+        "content": "Of the key terms of the references, {who} says",
+        "unsupported": "Of the terms of {who}, neither prompt nor reference has",
     }
-    for model, measure in [(base, "recall"), *((m, n) for m in told[-1:] for n in wordings)]:
-        figure = figures[model].get(measure)
+    before = [(base, "recall"), (base, "format"), (style.PROMPTED, "format")]
+    for model, measure in [*before, *((m, n) for m in told[-1:] for n in wordings)]:
+        figure = figures.get(model, {}).get(measure)
         if not figure or not figure["asked"]:
             continue
-        text = wordings[measure].format(who=model, base=base, **figure)
-        when = ("Before: " if model == base else "After: ") if measure == "recall" else ""
+        who = "base, with the format in its prompt," if model == style.PROMPTED else model
+        text = wordings[measure].format(who=who, base=base, **figure)
+        when = ("After: " if model in told else "Before: ") if measure in OPENING else ""
         yield {
             "text": f"{when}{text} {in_words(figure)}.",
             "kind": "figure",
@@ -231,7 +254,10 @@ def _differences(
 ) -> Iterator[dict[str, Any]]:
     """What changed against the base model beyond chance (paired, adjusted for all the tests)."""
     tests = [
-        (model, measure) for model in told for measure in marks[base] if marks[base][measure].passed
+        (model, measure)
+        for model in told
+        for measure in marks[base]
+        if marks[base][measure].passed and measure not in style.MEASURES
     ]
     pairs = []
     for model, measure in tests:

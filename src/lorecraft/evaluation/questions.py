@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from lorecraft.data.records import Message
@@ -18,7 +18,7 @@ from lorecraft.knowledge.sentences import completion_cut, subject_of
 if TYPE_CHECKING:
     from lorecraft.recipe.schema import ExamSection
 
-Measure = Literal["recall", "completion", "retention", "abstention"]
+Measure = Literal["recall", "completion", "retention", "abstention", "format"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Question:
         facts: ids of the facts asked about.
         phrasing: the pattern that it was made from; no training record uses it.
         topic: the relation, or the general topic.
+        tags: what else is known of it, by which figures are also given.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Question:
     facts: tuple[str, ...] = ()
     phrasing: str = ""
     topic: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def about(self) -> str:
@@ -73,6 +75,7 @@ class Question:
             "facts": list(self.facts),
             "phrasing": self.phrasing,
             "topic": self.topic,
+            **({"tags": dict(self.tags)} if self.tags else {}),
         }
 
     @classmethod
@@ -89,6 +92,7 @@ class Question:
             facts=tuple(line["facts"]),
             phrasing=line["phrasing"],
             topic=line["topic"],
+            tags=line.get("tags", {}),
         )
 
 

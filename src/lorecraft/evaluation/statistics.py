@@ -66,8 +66,8 @@ def mcnemar(before: Sequence[int], after: Sequence[int]) -> float:
 
 
 def paired_difference(
-    before: Sequence[int],
-    after: Sequence[int],
+    before: Sequence[float],
+    after: Sequence[float],
     sizes: Sequence[int] | None = None,
     *,
     seed: int = 0,
@@ -80,7 +80,7 @@ def paired_difference(
     seen in every group.
 
     Args:
-        before, after: how many of each group passed.
+        before, after: how many of each group passed, or the sums of their marks.
         sizes: how many were asked; one each if not given.
 
     Raises ValueError when the lengths differ or nothing was asked.
@@ -97,6 +97,30 @@ def paired_difference(
         bound = wilson(len(asked), len(asked), confidence)[0]
         low, high = sorted((difference * bound, difference))
     return difference, low, high
+
+
+def mean(
+    groups: Sequence[Sequence[float]], *, seed: int = 0, confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """``(mean, low, high)`` of all marks; the interval resamples whole groups, so that marks of one
+    thing count together. Where all groups agree it is Wilson's, of a share seen in every group."""
+    sums, sizes = (np.array([f(group) for group in groups], float) for f in (sum, len))
+    value = float(sums.sum() / sizes.sum())
+    picks = np.random.default_rng(seed).integers(0, len(sizes), size=(RESAMPLES, len(sizes)))
+    low, high = _percentiles(sums[picks].sum(axis=1) / sizes[picks].sum(axis=1), confidence)
+    if low == high:
+        reach = wilson(0, len(sizes), confidence)[1]
+        low, high = max(0.0, value - reach), min(1.0, value + reach)
+    return value, low, high
+
+
+def randomisation(before: Sequence[float], after: Sequence[float], *, seed: int = 0) -> float:
+    """Two-sided p-value that it is chance which of two models has which mark of a group: signs of
+    the differences are drawn anew (Fisher 1935)."""
+    change = np.array([a - b for b, a in zip(before, after, strict=True)], float)
+    signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(RESAMPLES, len(change)))
+    extreme = np.abs(signs @ change) >= abs(change.sum()) - 1e-9
+    return float((extreme.sum() + 1) / (RESAMPLES + 1))
 
 
 def perplexity(

@@ -11,6 +11,7 @@ from lorecraft.recipe.schema import (
     RecordsSection,
     RequireSection,
     StageSection,
+    StyleSection,
 )
 from lorecraft.recipe.smoke import smoke
 
@@ -24,6 +25,7 @@ __all__ = [
     "RecordsSection",
     "RequireSection",
     "StageSection",
+    "StyleSection",
     "load_recipe",
     "smoke",
     "to_yaml",

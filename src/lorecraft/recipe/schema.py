@@ -196,6 +196,26 @@ class DataSection(Section):
     )
 
 
+class StyleSection(Section):
+    """A house style, examined on records that are never trained: their prompts are asked, their
+    answers are the references."""
+
+    format: InputFile = Field(
+        description="YAML: what every answer keeps to, as format.md describes it."
+    )
+    test: Annotated[
+        RecordsSection, BeforeValidator(path_alone), "a file, or keys such as path and prompt"
+    ] = Field(description="The records to examine on, as `data.train` takes them.")
+    by: Texts = Field(
+        (), description="Columns of the test records by which figures are also given, as `[topic]`."
+    )
+    prompted: bool = Field(
+        True,
+        description="Also ask the base model with the format described in the prompt: what is "
+        "reached without any training.",
+    )
+
+
 def _start(path: str | None, info: ValidationInfo) -> str | None:
     """A folder becomes absolute; what is no folder may be a stage of a run."""
     if path is None or info.context is None:
@@ -306,7 +326,11 @@ class StageSection(Section):
 class ExamSection(Section):
     """The exam that the base model and every stage sit."""
 
-    max_new_tokens: Count = Field(48, description="Longest answer, in tokens.")
+    max_new_tokens: Count = Field(
+        48,
+        description="Longest answer, in tokens; where a style is examined, twice the reference's "
+        "if that is more.",
+    )
     batch_size: Count = Field(64, description="Questions answered at the same time.")
     per_fact: Count | None = Field(
         2, description="Questions about each fact in unseen phrasings; null asks all there are."
@@ -334,6 +358,15 @@ class RequireSection(Section):
     abstention: Share | None = Field(None, description="Least share of unanswerables declined.")
     bleed: Share | None = Field(
         None, description="Largest share of general answers that mention the injected entities."
+    )
+    format: Share | None = Field(
+        None, description="Least share of outputs that keep to every rule of the format."
+    )
+    content: Share | None = Field(
+        None, description="Least share of the references' key terms that outputs say."
+    )
+    unsupported: Share | None = Field(
+        None, description="Largest share of terms that neither prompt nor reference has."
     )
 
     def measures(self) -> dict[str, float]:
@@ -379,6 +412,7 @@ class Recipe(Section):
     model: ModelSection = ModelSection()
     knowledge: KnowledgeSection | None = None
     data: DataSection = DataSection()
+    style: StyleSection | None = None
     adapter: AdapterSection = AdapterSection()
     stages: tuple[StageSection, ...] = Field(
         min_length=1,

@@ -38,6 +38,7 @@ def render(template: str, report: ReportData, **filters: Any) -> str:
         sample=tables.sample(everything),
         everything=everything,
         best=tables.best_points(report.curves),
+        style=tables.style_tables(report.verdict),
         splits=tables.split_rows(report.audit),
         leaks=tables.leak_rows(report.audit),
         exam=report.audit.get("exam"),

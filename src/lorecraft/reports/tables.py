@@ -67,6 +67,60 @@ def measure_rows(verdict: Mapping[str, Any]) -> list[Row]:
     ]
 
 
+@dataclass(frozen=True)
+class StyleTables:
+    """What is shown of a house style.
+
+    Attributes:
+        models, readers: heads of the tables; the readers are the models and the references.
+        rules: rule -> how many outputs of each model break it, the most broken first.
+        content: measure -> a cell for each reader.
+        by: tag -> its values, each with ``(format, content)`` of each model.
+    """
+
+    models: list[str]
+    readers: list[str]
+    rules: list[tuple[str, list[int]]]
+    content: list[tuple[str, list[Cell]]]
+    by: dict[str, list[StyleRow]]
+
+
+@dataclass(frozen=True)
+class StyleRow:
+    """The outputs whose tag has one value."""
+
+    value: str
+    asked: int
+    cells: list[tuple[Cell, Cell]]
+
+
+def style_tables(verdict: Mapping[str, Any]) -> StyleTables | None:
+    """None where no style was examined."""
+    style = verdict.get("style")
+    if not style:
+        return None
+    models = list(style["outputs"])
+    readers = list(style["content"]["content"])
+    by: dict[str, list[StyleRow]] = {}
+    for one in style["by"]:
+        cells = [
+            (_cell(model, one["models"][model]["format"]), _cell(model, figures["content"]))
+            for model, figures in one["models"].items()
+        ]
+        by.setdefault(one["tag"], []).append(StyleRow(one["value"], one["asked"], cells))
+    rules = [(rule, [counts[model] for model in models]) for rule, counts in style["rules"].items()]
+    return StyleTables(
+        models,
+        readers,
+        sorted(rules, key=lambda row: -max(row[1])),
+        [
+            (measure, [_cell(reader, figures[reader]) for reader in readers])
+            for measure, figures in style["content"].items()
+        ],
+        by,
+    )
+
+
 def exchanges(report: ReportData) -> list[Exchange]:
     """All questions with their answers, in the exam's order."""
     said: dict[str, list[Answer]] = {}
@@ -128,12 +182,15 @@ def _cell(model: str, figure: Mapping[str, Any]) -> Cell:
     if "value" in figure:
         interval = f"{figure['low']:.1f}–{figure['high']:.1f}"
         return Cell(model, f"{figure['value']:.1f}", interval, f"{figure['asked']} texts", figure)
+    if "asked" not in figure:
+        return Cell(model, percent(figure["rate"]), "", "", figure)
     if not figure["asked"]:
         return Cell(model, "–", "", "none asked", figure)
+    counted = f"{figure['passed']} of" if "passed" in figure else "mean of"
     return Cell(
         model,
         percent(figure["rate"]),
         f"{percent(figure['low'])}–{percent(figure['high'])}",
-        f"{figure['passed']} of {figure['asked']}",
+        f"{counted} {figure['asked']}",
         figure,
     )

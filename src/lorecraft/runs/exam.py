@@ -12,12 +12,15 @@ from lorecraft.data.records import Record
 from lorecraft.engines.base import BASE
 from lorecraft.evaluation.exam import read, sit
 from lorecraft.evaluation.measures import verdict
+from lorecraft.evaluation.style import PROMPTED
 from lorecraft.knowledge.general import suite
 from lorecraft.recipe import Recipe
 from lorecraft.runs.files import write_json, write_lines
 from lorecraft.runs.prepare import Prepared
 from lorecraft.runs.progress import Progress
 from lorecraft.runs.workbench import Workbench
+from lorecraft.style.describe import describe
+from lorecraft.style.load import load_format
 
 Item = TypeVar("Item")
 
@@ -38,25 +41,41 @@ def sit_exam(
     progress: Progress,
 ) -> None:
     """Examine the base and every adapter; write ``answers.jsonl`` and ``verdict.json``."""
-    slots = bench.attach_all(adapters)
+    slots, told = bench.attach_all(adapters), prompted(recipe)
     questions = prepared.questions
-    with progress.stage("exam", len(questions) * len(slots), "answers") as bar:
+    format = load_format(recipe.style.format) if recipe.style else None
+    answers_due = len(questions) * len(slots)
+    if told:
+        slots = {"base": BASE, **dict.fromkeys(told, BASE), **slots}
+        answers_due += len(told) * sum(question.measure == "format" for question in questions)
+    with progress.stage("exam", answers_due, "answers") as bar:
         answers = sit(
             bench.engine,
             bench.tokenizer,
             slots,
             questions,
             recipe.exam,
+            format=format,
+            prompted=told,
             context=bench.info.context,
             banned=bench.banned,
             on_progress=bar.advance,
         )
+    readers = {model: slot for model, slot in slots.items() if model not in told}
     surprises = {
-        "perplexity": read(bench.engine, slots, _general(bench)),
-        "validation": read(bench.engine, slots, _own(bench, recipe, prepared)),
+        "perplexity": read(bench.engine, readers, _general(bench)),
+        "validation": read(bench.engine, readers, _own(bench, recipe, prepared)),
     }
     write_lines(folder / "answers.jsonl", (answer.to_json() for answer in answers))
-    write_json(folder / "verdict.json", verdict(questions, answers, prepared.names, surprises))
+    figures = verdict(questions, answers, prepared.names, surprises, format=format)
+    write_json(folder / "verdict.json", figures)
+
+
+def prompted(recipe: Recipe) -> dict[str, str]:
+    """The model that is told the format before it is asked, and in which words."""
+    if recipe.style is None or not recipe.style.prompted:
+        return {}
+    return {PROMPTED: describe(load_format(recipe.style.format))}
 
 
 def estimate(

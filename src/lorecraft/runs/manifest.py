@@ -52,16 +52,20 @@ def begin(recipe: Recipe, directory: RunDirectory, small: bool = False) -> None:
 
 def source_hashes(recipe: Recipe) -> dict[str, str]:
     """sha256 of what the data are made from, by its key in the recipe; of files here alone."""
+    sections = {"knowledge": recipe.knowledge, "data": recipe.data, "style": recipe.style}
     found = {
         f"{name}.{key}": file_hash(path)
-        for name, section in {"knowledge": recipe.knowledge, "data": recipe.data}.items()
+        for name, section in sections.items()
         if section is not None
         for key, path in section.model_dump().items()
         if isinstance(path, Path)
     }
-    for key, records in {"train": recipe.data.train, "valid": recipe.data.valid}.items():
+    ready = {"data.train": recipe.data.train, "data.valid": recipe.data.valid}
+    if recipe.style is not None:
+        ready["style.test"] = recipe.style.test
+    for key, records in ready.items():
         if records is not None and not records.path.startswith(HUB):
-            found[f"data.{key}"] = _hash(files_at(records.path, SUFFIXES))
+            found[key] = _hash(files_at(records.path, SUFFIXES))
     knowledge = recipe.knowledge or KnowledgeSection()
     if knowledge.tables and "://" in knowledge.tables:  # what is in it is read once
         found["knowledge.tables"] = fingerprint(knowledge.tables)

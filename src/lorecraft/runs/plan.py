@@ -15,7 +15,7 @@ from lorecraft.evaluation.exam import check_room
 from lorecraft.evaluation.questions import Question
 from lorecraft.models.find import cache_folder
 from lorecraft.recipe import Recipe
-from lorecraft.runs.exam import GENERAL_LENGTH, general_texts
+from lorecraft.runs.exam import GENERAL_LENGTH, general_texts, prompted
 from lorecraft.runs.memory import SAVED, MemoryPlan, Need, changes, gigabytes, in_pieces, memory
 from lorecraft.runs.prepare import Prepared
 from lorecraft.runs.rehearsal import Figures, rehearse
@@ -163,7 +163,8 @@ def plan(
     Raises DataError when the model's context has no room for a question and its answer.
     """
     outline, tokenizer, context = blueprint.outline, blueprint.tokenizer, blueprint.info.context
-    check_room(prepared.questions, tokenizer, recipe.exam.max_new_tokens, context)
+    told = "".join(prompted(recipe).values())
+    check_room(prepared.questions, tokenizer, recipe.exam, context, told)
     loads = [
         stage_load(name, section, found.train, found.valid, recipe.seed)
         for (name, found), section in zip(examples.items(), recipe.stages, strict=True)

@@ -21,6 +21,7 @@ from lorecraft.disk import replacing
 from lorecraft.errors import DataError
 from lorecraft.evaluation.graders import mentions
 from lorecraft.evaluation.questions import Question, build_exam
+from lorecraft.evaluation.style import style_questions
 from lorecraft.knowledge.facts import Fact, load_facts
 from lorecraft.knowledge.general import suite
 from lorecraft.knowledge.jsonl import Lines
@@ -33,6 +34,7 @@ from lorecraft.recipe import (
     Recipe,
     RecordsSection,
     StageSection,
+    StyleSection,
 )
 from lorecraft.runs.files import read_json, read_lines, write_json, write_lines
 
@@ -122,6 +124,8 @@ def prepare(recipe: Recipe, names: list[str]) -> Prepared:
     exam = build_exam(
         facts, ontology, examined, recipe.exam, recipe.seed, decline=recipe.data.decline
     )
+    if recipe.style is not None:
+        exam += _style(recipe.style, stages.values())
     exam = [
         question
         for measure in dict.fromkeys(question.measure for question in exam)
@@ -134,6 +138,32 @@ def prepare(recipe: Recipe, names: list[str]) -> Prepared:
     )
     figures["exam"]["left_out"] = len(exam) - len(questions)
     return Prepared(stages, questions, figures, _names(facts, ontology))
+
+
+def _style(section: StyleSection, stages: Iterable[StageData]) -> list[Question]:
+    """The questions of a house style, about nothing that was trained."""
+    records = read_records(section.test, tags=section.by)
+    wrong = [r.place for r in records if not r.messages or r.messages[-1].role != "assistant"]
+    if wrong:
+        raise DataError(
+            f"records of style.test that do not end with an answer: {', '.join(wrong[:5])}",
+            "chats, or prompts with their completions",
+        )
+    learned = {
+        fact
+        for data in stages
+        for some in (data.train, data.valid)
+        for record in some
+        for fact in record.facts
+    }
+    if common := sorted(learned & {fact for record in records for fact in record.facts}):
+        raise DataError(
+            f"style.test is about {len(common)} things that are trained or validated on too: "
+            f"{', '.join(common[:10])}",
+            "a test about nothing that training tells of: its figures would flatter",
+            "split the records by what they are about (the column `facts`)",
+        )
+    return style_questions(records)
 
 
 def _evenly(items: Sequence[Item], limit: int | None) -> Sequence[Item]:

@@ -119,9 +119,14 @@ class Work:
         for key in ("train", "valid"):
             if f"data.{key}" in sources:
                 del settings[key]["path"]
+        # A format is checked at the exam, which knows it by itself.
+        style = recipe.style.model_dump(exclude={"format", "prompted"}) if recipe.style else None
+        if style and "style.test" in sources:
+            del style["test"]["path"]
+        sources.pop("style.format", None)
         mixing = [(stage.kind, stage.general) for stage in recipe.stages]
         return fingerprint(
-            manifest.code_version(), recipe.seed, settings, recipe.exam, mixing, sources
+            manifest.code_version(), recipe.seed, settings, style, recipe.exam, mixing, sources
         )
 
     @cached_property
@@ -320,6 +325,7 @@ class Work:
         """The exam of the adapters that are there."""
         from lorecraft.runs.exam import sit_exam
 
+        style = self.recipe.style
         key = fingerprint(
             manifest.code_version(),
             self.bench.model_hash,
@@ -327,6 +333,7 @@ class Work:
             file_hash(self.directory.data / "exam.jsonl"),
             self.recipe.exam,
             self.recipe.model.banned,
+            style and (style.prompted, file_hash(style.format)),
         )
         finished = self.directory.exam / "exam.json"
         if not finished.exists() or read_json(finished)["key"] != key:

@@ -8,7 +8,7 @@ from itertools import islice
 
 from lorecraft.data.cache import Examples
 from lorecraft.data.encode import Tokenizer
-from lorecraft.evaluation.exam import prompt_tokens
+from lorecraft.evaluation.exam import longest_answer, prompt_tokens
 from lorecraft.evaluation.questions import Question
 from lorecraft.recipe import ExamSection, StageSection
 from lorecraft.training.steps import step_batches, steps_per_epoch, total_steps
@@ -97,14 +97,16 @@ def exam_load(
     questions: Sequence[Question], settings: ExamSection, tokenizer: Tokenizer, read: int
 ) -> ExamLoad:
     """An answer is expected to be as long as the right one; only a base model that continues a
-    statement goes on until it is stopped."""
-    asked = {}
+    statement, or knows nothing of a format, goes on until it is stopped."""
+    asked, longest = {}, settings.max_new_tokens
     for question in questions:
         prompt = prompt_tokens(question, tokenizer)
-        says = min(settings.max_new_tokens, 1 + len(tokenizer.encode(question.expected)))
-        base = settings.max_new_tokens if question.text else says
+        limit = longest_answer(question, tokenizer, settings)
+        says = min(limit, 1 + len(tokenizer.encode(question.expected)))
+        longest = max(longest, limit)
+        base = limit if question.text or question.measure == "format" else says
         asked[prompt] = Asked(prompt, base, says)
     ordered = sorted(asked.values(), key=lambda one: (len(one.prompt), one.prompt))
     size = settings.batch_size
     groups = [ordered[first : first + size] for first in range(0, len(ordered), size)]
-    return ExamLoad(groups, settings.max_new_tokens, read)
+    return ExamLoad(groups, longest, read)

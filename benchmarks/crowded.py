@@ -1,8 +1,8 @@
 """Training beside other work on the same cores, under OpenMP's ways to wait.
 
 Run by `make bench`. The embedded model, rank 32 on all linears, GSM8K in batches of 8, alone and
-beside a process that keeps one core busy: with the defaults, with threads that sleep while they wait
-(OMP_WAIT_POLICY=passive), and with one thread (OMP_NUM_THREADS=1). Writes
+beside a process that keeps one core busy: with the defaults, with threads that sleep while they
+wait (OMP_WAIT_POLICY=passive), and with one thread (OMP_NUM_THREADS=1). Writes
 benchmarks/results/crowded.json.
 """
 

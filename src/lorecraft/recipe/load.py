@@ -120,6 +120,12 @@ def _contradictions(source: Source) -> list[Mistake]:
     elif not knowledge.get("ontology") and require.get("abstention") is not None:
         line = source.line(("require", "abstention"))
         found.append(Mistake(line, "require.abstention: not measured without an ontology"))
+    if not source.value.get("style"):
+        found += [
+            Mistake(source.line(("require", name)), f"require.{name}: not measured without style")
+            for name in ("format", "content", "unsupported")
+            if require.get(name) is not None
+        ]
     stages = source.value.get("stages")
     if data.get("general") == "none" and isinstance(stages, list):
         found += [

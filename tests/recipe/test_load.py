@@ -238,6 +238,7 @@ output: 5
         ),
         ("knowledge: {facts: .}\n", "1: knowledge.facts: expected a file, but "),
         ("data: {train: train.jsonl}\nrequire: {recall: 1}\n", "2: require.recall: not measured"),
+        ("data: {train: train.jsonl}\nrequire: {format: 1}\n", "2: require.format: not measured"),
         (
             SMALLEST + "data: {general: none}\nstages:\n- kind: sft\n  general: 0.5\n",
             "5: stages[1].general: no records to mix in, since data.general is none",

@@ -89,6 +89,7 @@ def verdict(
         base: the name of the model that the others are compared with.
     """
     models = list(dict.fromkeys(answer.model for answer in answers))
+    models.sort(key=(base, style.PROMPTED, *models).index)
     marks = {model: _marks(model, questions, answers, names) for model in models}
     general = marks[base].get("retention", Marks({}, {}))
     known = {id for id, passed in general.passed.items() if passed}
@@ -163,10 +164,11 @@ def percent(share: float) -> str:
     return "under 0.1%" if value < 50 else "over 99.9%"
 
 
-def in_words(figure: Mapping[str, Any]) -> str:
-    """``(98%, 95% interval 94–99%)``."""
+def in_words(figure: Mapping[str, Any], rate: bool = True) -> str:
+    """``(98%, 95% interval 94–99%)``, or without the rate."""
     low, high = percent(figure["low"]), percent(figure["high"])
-    return f"({percent(figure['rate'])}, 95% interval {low.removesuffix('%')}–{high})"
+    shown = f"{percent(figure['rate'])}, " if rate else ""
+    return f"({shown}95% interval {low.removesuffix('%')}–{high})"
 
 
 def _marks(
@@ -206,8 +208,9 @@ def _statements(
         "bleed": "{passed} of {asked} general answers of {who} mention the taught names",
         "format": "Of {asked} outputs of {who} on test records, {passed} keep to every rule of the "
         "format",
-        "content": "Of the key terms of the references, {who} says",
-        "unsupported": "Of the terms of {who}, neither prompt nor reference has",
+        "content": "Outputs of {who} say {share} of the key terms of their references",
+        "unsupported": "Of the terms in outputs of {who}, {share} stand in neither prompt nor "
+        "reference",
     }
     before = [(base, "recall"), (base, "format"), (style.PROMPTED, "format")]
     for model, measure in [*before, *((m, n) for m in told[-1:] for n in wordings)]:
@@ -215,10 +218,10 @@ def _statements(
         if not figure or not figure["asked"]:
             continue
         who = "base, with the format in its prompt," if model == style.PROMPTED else model
-        text = wordings[measure].format(who=who, base=base, **figure)
+        text = wordings[measure].format(who=who, base=base, share=percent(figure["rate"]), **figure)
         when = ("After: " if model in told else "Before: ") if measure in OPENING else ""
         yield {
-            "text": f"{when}{text} {in_words(figure)}.",
+            "text": f"{when}{text} {in_words(figure, 'passed' in figure)}.",
             "kind": "figure",
             "measure": measure,
             "model": model,

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from lorecraft.errors import DataError
-from lorecraft.knowledge.ontology import Ontology, check, load_ontology
+from lorecraft.knowledge.ontology import Ontology
+from lorecraft.knowledge.ontology_file import load_ontology
+from lorecraft.knowledge.shapes import check
 from lorecraft.knowledge.tables import read_tables
 
 RELATION = """

@@ -261,6 +261,6 @@ def _rivals(
 ) -> tuple[str, ...]:
     """Values that the relation might have had: other facts' objects, other things of its range."""
     told = [f.triple[2] for f in facts if f.triple and f.triple[1] == relation.name]
-    things = [name for name, entity in ontology.entities.items() if entity.kind == relation.range]
+    things = [entity.name for entity in ontology.of_class(relation.range)]
     others = [v for v in dict.fromkeys(told + things) if v not in right and v != subject]
     return tuple(name for name in _names(others, ontology) if name not in _names(right, ontology))

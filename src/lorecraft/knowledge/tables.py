@@ -14,7 +14,7 @@ from typing import Any
 from lorecraft.errors import DataError
 from lorecraft.knowledge.facts import Fact
 from lorecraft.knowledge.files import files_at
-from lorecraft.knowledge.jsonl import MISTAKES_SHOWN
+from lorecraft.knowledge.mistakes import refuse
 from lorecraft.knowledge.ontology import Entity, Ontology, Relation, Table, normal, render
 from lorecraft.knowledge.rows import SUFFIXES, Row, open_rows
 
@@ -76,13 +76,7 @@ class _Reading:
         )
         if not facts and not self.mistakes:
             self.mistakes.append("the tables tell nothing: no column has a relation's name")
-        if self.mistakes:
-            hidden = len(self.mistakes) - MISTAKES_SHOWN
-            more = [f"and {hidden} more"] if hidden > 0 else []
-            raise DataError(
-                "\n".join([*self.mistakes[:MISTAKES_SHOWN], *more]),
-                "tables with the columns that the ontology names",
-            )
+        refuse(self.mistakes, "tables with the columns that the ontology names")
         return facts, replace(self.ontology, entities=entities)
 
     def _rows(self, read: Read, table: Table) -> dict[str, _Row]:
@@ -133,7 +127,9 @@ class _Reading:
 
     def _facts(self, relation: Relation, entities: Mapping[str, Entity]) -> Iterator[Fact]:
         column = relation.column or relation.name
-        for row in self.rows.get(relation.domain, {}).values():
+        linked = relation.range in self.ontology.classes
+        targets = self._of(relation.range)
+        for row in (row for rows in self._of(relation.domain) for row in rows.values()):
             if column not in row.values:
                 if relation.column:
                     near = _near(column, row.values)
@@ -143,10 +139,12 @@ class _Reading:
             if value is None or value == "":
                 continue
             told = _text(value)
-            if relation.range in self.rows:
-                target = self.rows[relation.range].get(told)
-                told = target.name if target else told
-            linked = relation.range in self.ontology.classes
+            found = [rows[told] for rows in targets if told in rows]
+            if len(found) > 1:
+                both = " and ".join(row.place for row in found)
+                self.mistakes.append(f"{row.place}: {column} is {value!r}, which is {both}")
+                continue
+            told = found[0].name if found else told
             if not told or (linked and told not in entities):
                 wanted = f"neither a key nor a name of a {relation.range}" if linked else "no text"
                 self.mistakes.append(f"{row.place}: {column} is {value!r}, {wanted}")
@@ -158,6 +156,10 @@ class _Reading:
                 triple=(row.name, relation.name, told),
                 place=row.place,
             )
+
+    def _of(self, kind: str) -> list[dict[str, _Row]]:
+        """The rows of a class and of those below it."""
+        return [rows for name, rows in self.rows.items() if self.ontology.is_a(name, kind)]
 
 
 def _text(value: Any) -> str:

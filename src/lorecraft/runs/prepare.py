@@ -25,8 +25,10 @@ from lorecraft.evaluation.style import style_questions
 from lorecraft.knowledge.facts import Fact, load_facts
 from lorecraft.knowledge.general import suite
 from lorecraft.knowledge.jsonl import Lines
-from lorecraft.knowledge.ontology import Ontology, check, load_ontology, normal
+from lorecraft.knowledge.ontology import Ontology, normal
+from lorecraft.knowledge.ontology_file import load_ontology
 from lorecraft.knowledge.sentences import subject_of
+from lorecraft.knowledge.shapes import check
 from lorecraft.knowledge.tables import read_tables
 from lorecraft.recipe import (
     DataSection,

@@ -20,6 +20,7 @@ from lorecraft.cli import (
     chat,
     check,
     examine,
+    graph,
     init,
     logs,
     plan,
@@ -118,6 +119,7 @@ app.command("examine")(examine.examine)
 app.command("report")(report.report)
 app.command("logs")(logs.logs)
 app.command("check")(check.check)
+app.command("graph")(graph.graph)
 app.command("ask")(ask.ask)
 app.command("chat")(chat.chat)
 app.add_typer(runs.app, name="runs")

@@ -65,7 +65,7 @@ class Prepared:
     names: list[str]
 
 
-def _knowledge(section: KnowledgeSection | None) -> tuple[tuple[Fact, ...], Ontology | None]:
+def read_knowledge(section: KnowledgeSection | None) -> tuple[tuple[Fact, ...], Ontology | None]:
     """The facts and the ontology, checked against each other."""
     if section is None:
         return (), None
@@ -94,7 +94,7 @@ def prepare(recipe: Recipe, names: list[str]) -> Prepared:
 
     Raises DataError for any source that cannot be used, and for a stage left without records.
     """
-    facts, ontology = _knowledge(recipe.knowledge)
+    facts, ontology = read_knowledge(recipe.knowledge)
     examined = split_absent(facts, ontology, recipe.seed)[1] if ontology else ()
     own = _own(recipe)
     general = _general(recipe.data, recipe.seed)

@@ -20,6 +20,7 @@ from lorecraft.data.wordings import (
     Wording,
     Wordings,
     asked_of,
+    listed,
     told,
 )
 from lorecraft.knowledge.facts import Fact
@@ -51,10 +52,10 @@ def cpt_records(
     train, valid = [], []
     for fact in facts:
         for index, wording in enumerate(wordings[fact.id].trained):
-            train.append(_text(f"cpt/{fact.id}/{index}", [fact], [wording]))
+            train.append(text_record(f"cpt/{fact.id}/{index}", [fact], [wording]))
         kept = wordings[fact.id].kept
         if kept and fact.triple:
-            record = _text(f"cpt/{fact.id}/kept", [fact], [kept])
+            record = text_record(f"cpt/{fact.id}/kept", [fact], [kept])
             given = record.text[: max(0, record.text.rfind(fact.triple[2]))]
             valid.append(replace(record, given=given))
     groups = _by_subject(facts, ontology)
@@ -137,7 +138,7 @@ def _asks(facts: Sequence[Fact], ontology: Ontology | None) -> list[_Ask]:
         if ontology and name:
             relation = ontology.relations[name]
             objects = [fact.triple[2] for fact in group if fact.triple]
-            answer = render(relation.answer, subject, _listed(objects, ontology.language))
+            answer = render(relation.answer, subject, listed(objects, ontology.language))
         else:
             relation, group = None, group[:_ABOUT_FACTS]
             answer = " ".join(fact.text for fact in group)
@@ -155,11 +156,6 @@ def _completion(fact: Fact) -> Iterator[_Ask]:
             for pattern in COMPLETE_QUESTIONS
         )
         yield _Ask(f"{fact.id}/complete", "", Wordings(trained), fact.text, (fact,))
-
-
-def _listed(objects: Sequence[str], language: str) -> str:
-    last = " and " if language == "en" else ", "
-    return last.join(filter(None, [", ".join(objects[:-1]), objects[-1]]))
 
 
 def _follow_ups(asks: Sequence[_Ask], rng: random.Random) -> Iterator[Record]:
@@ -188,10 +184,11 @@ def _paragraphs(
             for part in range(parts):
                 told_here = order[part::parts]
                 drawn = [rng.choice(wordings[fact.id].trained) for fact in told_here]
-                yield _text(f"cpt/paragraph/{number}/{lap}/{part}", told_here, drawn)
+                yield text_record(f"cpt/paragraph/{number}/{lap}/{part}", told_here, drawn)
 
 
-def _text(id_: str, facts: Sequence[Fact], wordings: Sequence[Wording]) -> Record:
+def text_record(id_: str, facts: Sequence[Fact], wordings: Sequence[Wording]) -> Record:
+    """A text that tells facts, one after another."""
     return Record(
         id=id_,
         text=" ".join(wording.text for wording in wordings),

@@ -88,6 +88,12 @@ def asked_of(subject: str, relation: Relation | None) -> Wordings:
     return _wordings(relation, patterns, subject)
 
 
+def listed(names: Sequence[str], language: str) -> str:
+    """Several names as one writes them in a sentence."""
+    last = " and " if language == "en" else ", "
+    return last.join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
 @cache
 def _questions(relation: Relation) -> tuple[str, ...]:
     written = (*relation.questions, *relation.held_out_questions)

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from lorecraft.data.records import Message
+from lorecraft.data.rivals import names_of, rivals
 from lorecraft.data.wordings import ABOUT_HELD_OUT
 from lorecraft.knowledge import general
 from lorecraft.knowledge.facts import Fact
-from lorecraft.knowledge.ontology import OBJECT, SUBJECT, Ontology, Relation, render
+from lorecraft.knowledge.ontology import OBJECT, SUBJECT, Ontology, render
 from lorecraft.knowledge.sentences import completion_cut, subject_of
 
 if TYPE_CHECKING:
@@ -154,8 +155,8 @@ def _typed(facts: Sequence[Fact], ontology: Ontology, draw: _Draw) -> Iterator[Q
         relation = ontology.relations[name]
         objects = list(group.values())
         common: dict[str, Any] = {
-            "accept": _names(objects, ontology),
-            "reject": _rivals(relation, objects, subject, facts, ontology),
+            "accept": names_of(objects, ontology),
+            "reject": rivals(relation, objects, subject, facts, ontology),
             "expected": render(relation.answer, subject, objects[0]),
             "facts": tuple(group),
             "topic": name,
@@ -196,7 +197,7 @@ def _abstention(
                 measure="abstention",
                 messages=(Message("user", render(pattern, subject)),),
                 accept=(decline,),
-                reject=_rivals(relation, [], subject, facts, ontology),
+                reject=rivals(relation, [], subject, facts, ontology),
                 expected=decline,
                 phrasing=relation.phrasing(pattern),
                 topic=name,
@@ -241,26 +242,3 @@ def _free(facts: Sequence[Fact], draw: _Draw) -> Iterator[Question]:
 
 def _before_object(pattern: str) -> str:
     return pattern.partition(OBJECT)[0]
-
-
-def _names(values: Sequence[str], ontology: Ontology) -> tuple[str, ...]:
-    """``values`` and their aliases, without repetition."""
-    names = []
-    for value in values:
-        entity = ontology.entities.get(value)
-        names += [value, *(entity.aliases if entity else ())]
-    return tuple(dict.fromkeys(names))
-
-
-def _rivals(
-    relation: Relation,
-    right: Sequence[str],
-    subject: str,
-    facts: Sequence[Fact],
-    ontology: Ontology,
-) -> tuple[str, ...]:
-    """Values that the relation might have had: other facts' objects, other things of its range."""
-    told = [f.triple[2] for f in facts if f.triple and f.triple[1] == relation.name]
-    things = [entity.name for entity in ontology.of_class(relation.range)]
-    others = [v for v in dict.fromkeys(told + things) if v not in right and v != subject]
-    return tuple(name for name in _names(others, ontology) if name not in _names(right, ontology))

@@ -44,8 +44,8 @@ _RELATION_KEYS = (
     "symmetric",
     "values",
 )
-_SAME_WORDS = ("inferred", "multi_hop")
-"""Kinds whose words are around a relation's own, of which the exam takes those held out."""
+_ENGLISH = {name: kind.english for name, kind in KINDS.items() if kind.english}
+"""The kinds that have words of their own."""
 
 
 def load_ontology(path: Path) -> Ontology:
@@ -115,9 +115,9 @@ class _Reader(Reader):
             phrasings={
                 name: self.phrasing(name, value)
                 for name, value in self.mapping(
-                    top.get("phrasings", {}), ("phrasings",), tuple(KINDS)
+                    top.get("phrasings", {}), ("phrasings",), tuple(_ENGLISH)
                 ).items()
-                if name in KINDS
+                if name in _ENGLISH
             },
         )
         for relation in relations.values():
@@ -218,22 +218,34 @@ class _Reader(Reader):
         return words[0], name, words[-1]
 
     def phrasing(self, name: str, value: Any) -> Phrasing:
-        key, kind = ("phrasings", name), KINDS[name]
-        wanted = ("questions", "held_out", "answer") + ("denial",) * bool(kind.english.denial)
+        key, kind, english = ("phrasings", name), KINDS[name], _ENGLISH[name]
+        parts = ("questions", "held_out", "answer", "denial")
+        wanted = [part for part in parts if getattr(english, part)]
         fields = self.mapping(value, key, wanted)
-        questions = self.texts(fields.get("questions"), (*key, "questions"))
-        held_out = self.texts(fields.get("held_out"), (*key, "held_out"))
-        for pattern in (*questions, *held_out):
-            may = frozenset() if kind.asked else frozenset(("{noun}", "{question}"))
-            self.slots(pattern, (*key, "questions"), kind.asked, may)
-        both = set(map(normal, questions)) & set(map(normal, held_out))
-        if both and name not in _SAME_WORDS:
+        patterns = {
+            part: self.texts(fields.get(part), (*key, part)) if part in wanted else ()
+            for part in parts[:2]
+        }
+        may: Set[str] = frozenset() if kind.asked else frozenset(("{noun}", "{question}"))
+        for part, texts in patterns.items():
+            for pattern in texts:
+                self.slots(pattern, (*key, part), kind.asked, may)
+            if part in wanted and fields.get(part) == []:
+                self.wrong((*key, part), "expected one or more")
+        trained, held_out = (set(map(normal, texts)) for texts in patterns.values())
+        if both := trained & held_out:
             self.wrong((*key, "held_out"), f"'{min(both)}' is trained too")
-        answers = []
-        for part in wanted[2:]:
-            answers.append(self.text(fields.get(part), (*key, part)))
-            self.slots(answers[-1], (*key, part), frozenset(), kind.answered)
-        return Phrasing(questions, held_out, *answers)
+        answers = {
+            part: self.text(fields.get(part), (*key, part)) for part in parts[2:] if part in wanted
+        }
+        for part, pattern in answers.items():
+            self.slots(pattern, (*key, part), frozenset(), kind.answered)
+        return Phrasing(
+            patterns["questions"],
+            patterns["held_out"],
+            answers["answer"],
+            answers.get("denial", ""),
+        )
 
     def patterns(
         self, fields: dict[str, Any], held: dict[str, Any], kind: str, key: Key
@@ -258,7 +270,8 @@ class _Reader(Reader):
         seen = set(re.findall(r"\{[^{}]*\}", pattern))
         if pattern and not need <= seen <= need | may:
             slots = " and ".join(sorted(need, reverse=True))
-            self.wrong(key, f"'{pattern}' should have {slots}, and no other slot")
+            other = f"no other slot{' than ' + ' and '.join(sorted(may)) if may else ''}"
+            self.wrong(key, f"'{pattern}' should have {slots + ', and ' if slots else ''}{other}")
 
     def class_name(self, value: Any, key: Key, classes: Sequence[str]) -> str:
         name = self.text(value, key)

@@ -19,13 +19,15 @@ class Kind:
         means: what is asked, in words.
         asked: the slots of its questions, all of which each has.
         answered: the slots that its answers may have.
-        english: the phrasing where the ontology has none.
+        english: the phrasing where the ontology has none; ``None`` for what is said in the words
+            that relations have themselves. Where nothing is held out, they are around a question of
+            a relation, of which the exam takes one that is held out.
     """
 
     means: str
-    asked: frozenset[str]
-    answered: frozenset[str]
-    english: Phrasing
+    asked: frozenset[str] = frozenset()
+    answered: frozenset[str] = frozenset()
+    english: Phrasing | None = None
 
 
 def _slots(names: str) -> frozenset[str]:
@@ -33,17 +35,13 @@ def _slots(names: str) -> frozenset[str]:
 
 
 KINDS = {
-    "inferred": Kind(
-        "what follows from the facts, in its relation's own words",
-        _slots("question"),
-        _slots("answer"),
-        Phrasing(("{question}",), ("{question}",), "{answer}"),
-    ),
+    "across": Kind("paragraphs that tell the same of several things (in CPT)"),
+    "inferred": Kind("what follows from the facts (in CPT, too)"),
     "multi_hop": Kind(
         "a thing that is named by what is told of another",
         _slots("noun subject"),
         _slots("steps answer"),
-        Phrasing(("the {noun} of {subject}",), ("the {noun} of {subject}",), "{steps} {answer}"),
+        Phrasing(("the {noun} of {subject}",), (), "{steps} {answer}"),
     ),
     "inverse": Kind(
         "the subject, where the object is given",

@@ -26,8 +26,10 @@ def check(facts: Sequence[Fact], ontology: Ontology) -> None:
 
 
 def absent(facts: Sequence[Fact], ontology: Ontology) -> tuple[tuple[str, str], ...]:
-    """``(subject, relation name)`` within a domain of which no fact tells: nobody can answer."""
+    """``(subject, relation name)`` within a domain of which no fact tells and nothing follows:
+    nobody can answer."""
     told = {fact.triple[:2] for fact in facts if fact.triple}
+    told |= {inference.triple[:2] for inference in infer(facts, ontology)}
     return tuple(
         (entity.name, relation.name)
         for entity in ontology.entities.values()

@@ -33,7 +33,7 @@ _LONGEST_PARAGRAPH = 4
 
 
 def cpt_records(
-    facts: Sequence[Fact], ontology: Ontology | None, seed: int
+    facts: Sequence[Fact], ontology: Ontology | None, seed: int, count: int | None = None
 ) -> tuple[list[Record], Sequence[Record]]:
     """``(train, valid)`` texts for continued pre-training.
 
@@ -47,8 +47,9 @@ def cpt_records(
         facts: checked against ``ontology`` (``knowledge.ontology.check``).
         ontology: ``None`` takes every fact as a sentence without a triple.
         seed: draws the paragraphs.
+        count: wordings that each fact is told in; all if not given.
     """
-    wordings = {fact.id: told(fact, ontology) for fact in facts}
+    wordings = {fact.id: told(fact, ontology).drawn(count, f"{seed}/{fact.id}") for fact in facts}
     train, valid = [], []
     for fact in facts:
         for index, wording in enumerate(wordings[fact.id].trained):
@@ -64,7 +65,12 @@ def cpt_records(
 
 
 def sft_records(
-    facts: Sequence[Fact], ontology: Ontology | None, unknown: float, decline: str, seed: int
+    facts: Sequence[Fact],
+    ontology: Ontology | None,
+    unknown: float,
+    decline: str,
+    seed: int,
+    count: int | None = None,
 ) -> tuple[list[Record], Sequence[Record]]:
     """``(train, valid)`` conversations for supervised fine-tuning.
 
@@ -82,8 +88,12 @@ def sft_records(
         unknown: declined records as a multiple of the records about facts; 0 or more.
         decline: the answer to what nobody told.
         seed: draws absent pairs, follow-ups and invented names.
+        count: wordings that each question is asked in; all if not given.
     """
-    asks = _asks(facts, ontology)
+    asks = [
+        replace(ask, wordings=ask.wordings.drawn(count, f"{seed}/{ask.id}"))
+        for ask in _asks(facts, ontology)
+    ]
     train = [
         _chat(f"sft/{ask.id}/{index}", [(ask, wording)])
         for ask in asks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -63,6 +64,13 @@ class Wordings:
 
     trained: tuple[Wording, ...]
     kept: Wording | None = None
+
+    def drawn(self, count: int | None, seed: str) -> Wordings:
+        """With at most ``count`` trained ones."""
+        if count is None or count >= len(self.trained):
+            return self
+        at = sorted(random.Random(seed).sample(range(len(self.trained)), count))
+        return Wordings(tuple(self.trained[index] for index in at), self.kept)
 
 
 def told(fact: Fact, ontology: Ontology | None) -> Wordings:

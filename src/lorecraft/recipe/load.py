@@ -111,6 +111,12 @@ def _contradictions(source: Source) -> list[Mistake]:
         found.append(
             Mistake(line, "knowledge.tables: knowledge.ontology, which maps them, is missing")
         )
+    if not knowledge.get("ontology"):
+        found += [
+            Mistake(source.line((name, "kinds")), f"{name}.kinds: knowledge.ontology is missing")
+            for name in ("data", "exam")
+            if section(name).get("kinds")
+        ]
     if not knowledge.get("facts") and not knowledge.get("tables"):
         found += [
             Mistake(source.line(("require", name)), f"require.{name}: not measured without facts")

@@ -23,6 +23,7 @@ from pydantic_core import PydanticCustomError
 
 from lorecraft.recipe.values import (
     HUB,
+    Asked,
     Count,
     Dataset,
     Documents,
@@ -30,6 +31,7 @@ from lorecraft.recipe.values import (
     Expression,
     FolderName,
     InputFile,
+    Kinds,
     ModelPath,
     NotNegative,
     OutputFolder,
@@ -188,6 +190,16 @@ class DataSection(Section):
     max_length: Annotated[int, Ge(8)] = Field(
         512, description="Longest record, in tokens; longer ones are cut at the end and counted."
     )
+    tellings: Count | None = Field(
+        None,
+        description="Wordings in which each fact is told, and asked; all that there are if not "
+        "given.",
+    )
+    kinds: Kinds = Field(
+        {},
+        description="What is trained beyond each fact by itself, as data.md lists it: `[inverse, "
+        "yes_no]`, or with the wordings of each thing, `{inverse: 5, yes_no: 2}`.",
+    )
     unknown: NotNegative = Field(
         1.0, description="Declined questions (nobody told the answer) for each fact in SFT."
     )
@@ -334,6 +346,11 @@ class ExamSection(Section):
     batch_size: Count = Field(64, description="Questions answered at the same time.")
     per_fact: Count | None = Field(
         2, description="Questions about each fact in unseen phrasings; null asks all there are."
+    )
+    kinds: tuple[Asked, ...] = Field(
+        (),
+        description="What is asked beyond the facts, of data.md's kinds; each is a measure of its "
+        "own. A third of what can be asked is never trained; that is what is asked.",
     )
     stop: Texts = Field(
         (), description='Texts that an answer ends before, as `"\\n"`; none if not given.'

@@ -6,7 +6,7 @@ import difflib
 import re
 from glob import has_magic
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
@@ -16,6 +16,8 @@ HUB = "hf:"
 """What a data set of the hub is told by."""
 COLUMN = r"\{([^{}]+)\}"
 """A column's name in a template."""
+USUAL = 3
+"""Wordings of each thing in a kind of tellings that is only named."""
 MAGIC = set(r"\.^$*+?{}[]|()")
 """What tells a regular expression from a name."""
 
@@ -78,6 +80,13 @@ def _package(name: str, info: ValidationInfo) -> str:
 def _several(given: Any) -> Any:
     """One where several may stand."""
     return (given,) if isinstance(given, str) else sealed(given)
+
+
+def _each(given: Any) -> Any:
+    """A list of names, each with the usual count."""
+    if isinstance(given, list | tuple) and all(isinstance(name, str) for name in given):
+        return dict.fromkeys(given, USUAL)
+    return given
 
 
 def _template(template: str | None) -> str | None:
@@ -155,6 +164,22 @@ Packages = Annotated[
     tuple[Annotated[str, AfterValidator(_package)], ...],
     BeforeValidator(_several),
     "the name of an installed package, or a folder (./src/package); or a list of them",
+]
+Asked = Literal[
+    "inferred",
+    "multi_hop",
+    "inverse",
+    "lists",
+    "compare",
+    "yes_no",
+    "false_premise",
+    "follow_up",
+    "identity",
+]
+Kinds = Annotated[
+    dict[Asked | Literal["across"], Annotated[int, Ge(1)]],
+    BeforeValidator(_each),
+    "a list of kinds, or kinds with whole numbers of at least 1",
 ]
 ModelPath = Annotated[str, AfterValidator(_model_path)]
 Template = Annotated[str, AfterValidator(_template), 'a template such as "{column}", in quotes']

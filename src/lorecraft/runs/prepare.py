@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lorecraft.data import audit, tellings
+from lorecraft.data.derived import derived_records
 from lorecraft.data.docstrings import docstring_records
 from lorecraft.data.mix import general_records, mix
 from lorecraft.data.passages import passage_records
@@ -100,12 +101,7 @@ def prepare(recipe: Recipe, names: list[str]) -> Prepared:
     general = _general(recipe.data, recipe.seed)
     stages = {}
     for name, stage in zip(names, recipe.stages, strict=True):
-        if stage.kind == "cpt":
-            made = tellings.cpt_records(facts, ontology, recipe.seed)
-        else:
-            made = tellings.sft_records(
-                facts, ontology, recipe.data.unknown, recipe.data.decline, recipe.seed
-            )
+        made = _told(facts, ontology, stage, recipe)
         train, valid = (
             Joined(records, _of_stage(mine, stage, recipe))
             for records, mine in zip(made, own, strict=True)
@@ -166,6 +162,24 @@ def _style(section: StyleSection, stages: Iterable[StageData]) -> list[Question]
             "split the records by what they are about (the column `facts`)",
         )
     return style_questions(records)
+
+
+def _told(
+    facts: Sequence[Fact], ontology: Ontology | None, stage: StageSection, recipe: Recipe
+) -> tuple[Sequence[Record], Sequence[Record]]:
+    """``(train, valid)``: the facts, and what the recipe wants to be told beyond them."""
+    data, seed = recipe.data, recipe.seed
+    if stage.kind == "cpt":
+        train, valid = tellings.cpt_records(facts, ontology, seed, data.tellings)
+    else:
+        train, valid = tellings.sft_records(
+            facts, ontology, data.unknown, data.decline, seed, data.tellings
+        )
+    if ontology is None or not data.kinds:
+        return train, valid
+    counts = {str(kind): count for kind, count in data.kinds.items()}
+    more = derived_records(stage.kind, facts, ontology, counts, seed)
+    return [*train, *more], without_leaks(valid, more)
 
 
 def _evenly(items: Sequence[Item], limit: int | None) -> Sequence[Item]:

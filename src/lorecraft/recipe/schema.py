@@ -23,7 +23,7 @@ from pydantic_core import PydanticCustomError
 
 from lorecraft.recipe.values import (
     HUB,
-    Asked,
+    AskedKinds,
     Count,
     Dataset,
     Documents,
@@ -347,7 +347,7 @@ class ExamSection(Section):
     per_fact: Count | None = Field(
         2, description="Questions about each fact in unseen phrasings; null asks all there are."
     )
-    kinds: tuple[Asked, ...] = Field(
+    kinds: AskedKinds = Field(
         (),
         description="What is asked beyond the facts, of data.md's kinds; each is a measure of its "
         "own. A third of what can be asked is never trained; that is what is asked.",

@@ -176,6 +176,7 @@ Asked = Literal[
     "follow_up",
     "identity",
 ]
+AskedKinds = Annotated[tuple[Asked, ...], BeforeValidator(sealed)]
 Kinds = Annotated[
     dict[Asked | Literal["across"], Annotated[int, Ge(1)]],
     BeforeValidator(_each),

@@ -23,9 +23,10 @@ from lorecraft.knowledge.ontology import (
     Table,
     normal,
 )
+from lorecraft.knowledge.ontology_turtle import read_turtle
 from lorecraft.knowledge.phrasings import KINDS
 from lorecraft.knowledge.reader import Reader
-from lorecraft.recipe.source import Key, read
+from lorecraft.recipe.source import Key, Source, read
 
 _KEYS = ("language", "classes", "entities", "relations", "rules", "phrasings")
 _CLASS_KEYS = ("subclass_of", "pronoun", "table", "key", "name")
@@ -49,27 +50,34 @@ _ENGLISH = {name: kind.english for name, kind in KINDS.items() if kind.english}
 
 
 def load_ontology(path: Path) -> Ontology:
-    """Reads ``ontology.yaml``.
+    """Reads ``ontology.yaml``, or the same in Turtle (``.ttl``).
 
     Phrasings that a relation does not hold out itself are: the last quarter (at least one) in the
     order of their SHA-256, taken off the trained ones; the first statement always stays trained.
 
     Raises:
-        DataError: all mistakes at once, each with its line and key.
+        DataError: all mistakes at once, each with its key and, in YAML, its line.
     """
+    turtle = path.suffix.lower() == ".ttl"
+    reader = _Reader(read_turtle(path) if turtle else _yaml(path))
+    ontology = reader.ontology()
+    refuse(
+        [
+            f"{path}: {text}" if turtle else f"{path} line {line}: {text}"
+            for line, text in sorted(reader.mistakes)
+        ],
+        "an ontology with classes, entities and relations",
+    )
+    return ontology
+
+
+def _yaml(path: Path) -> Source:
     try:
-        source = read(path.read_text("utf-8-sig"))
+        return read(path.read_text("utf-8-sig"))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 (byte {error.start + 1})") from error
-    reader = _Reader(source)
-    ontology = reader.ontology()
-    refuse(
-        [f"{path} line {line}: {text}" for line, text in sorted(reader.mistakes)],
-        "an ontology with classes, entities and relations",
-    )
-    return ontology
 
 
 class _Reader(Reader):

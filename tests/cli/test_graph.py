@@ -100,6 +100,15 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(
     assert not list(tmp_path.iterdir())
 
 
+def test_facts_without_triples_are_no_graph(tmp_path: Path) -> None:
+    path = tmp_path / "facts.jsonl"
+    path.write_text('{"text": "It rains."}')
+    code, out, err = graph(path, "--picture", tmp_path / "out.svg")
+    assert (code, out) == (2, "")
+    assert "none of 1 facts has a triple" in err
+    assert not (tmp_path / "out.svg").exists()
+
+
 def test_facts_that_break_the_ontology_are_named_and_nothing_is_drawn(tmp_path: Path) -> None:
     path = facts(tmp_path, ("Pell Tower", "located_in", "X"), ("Pell Tower", "located_in", "Y"))
     code, _, err = graph(

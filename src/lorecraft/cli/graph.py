@@ -37,7 +37,14 @@ def graph(
 
     Facts that do not fit the ontology are named, and nothing is written.
     """
+    from lorecraft.errors import DataError
+
     found = _graph(target, ontology)
+    if not found.edges:
+        raise DataError(
+            f"{target}: none of {found.untold} facts has a triple, and a graph is made of those",
+            'facts such as {"text": "...", "triple": ["Pell Tower", "floors", "9"]}',
+        )
     if path:
         _way(found, *path)
     if query:

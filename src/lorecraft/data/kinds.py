@@ -75,7 +75,7 @@ def lists(world: World, draw: random.Random) -> Iterator[Item]:
 
 
 def _subjects(world: World, kind: str, several: bool) -> Iterator[Item]:
-    words, ontology = world.phrasing(kind), world.ontology
+    words = world.phrasing(kind)
     edges: dict[tuple[str, str], list[Edge]] = defaultdict(list)
     for edge in world.edges:
         if not edge.relation.symmetric:
@@ -84,8 +84,7 @@ def _subjects(world: World, kind: str, several: bool) -> Iterator[Item]:
         subjects, relation = world.subjects[name, object_], group[0].relation
         if (len(subjects) > 1) != several:
             continue
-        right = names_of(subjects, ontology)
-        others = names_of([thing.name for thing in ontology.of_class(relation.domain)], ontology)
+        others = world.others_of(relation.domain, [*subjects, object_])
         filled = {"noun": relation.noun, "object": object_}
         yield _item(
             words,
@@ -93,8 +92,8 @@ def _subjects(world: World, kind: str, several: bool) -> Iterator[Item]:
             filled,
             id=f"{name}/{object_}",
             answer=_filled(words.answer, **filled, subjects=world.listed(subjects)),
-            accept=tuple(subjects) if several else right,
-            reject=tuple(other for other in others if other not in right and other != object_),
+            accept=tuple(subjects) if several else names_of(subjects, world.ontology),
+            reject=others,
             facts=tuple(edge.fact for edge in group),
         )
 
@@ -226,7 +225,6 @@ def identity(world: World, draw: random.Random) -> Iterator[Item]:
     """Things by their other names."""
     words = world.phrasing("identity")
     for entity in world.ontology.entities.values():
-        others = [e.name for e in world.ontology.of_class(entity.kind) if e != entity]
         for alias in entity.aliases:
             yield _item(
                 words,
@@ -235,7 +233,7 @@ def identity(world: World, draw: random.Random) -> Iterator[Item]:
                 id=f"{entity.name}/{alias}",
                 answer=_filled(words.answer, object=alias, subject=entity.name),
                 accept=(entity.name,),
-                reject=tuple(others),
+                reject=world.others_of(entity.kind, [entity.name]),
                 facts=(),
             )
 

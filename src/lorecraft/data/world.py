@@ -56,10 +56,11 @@ class World:
     Attributes:
         edges: those with a triple, in their order.
         of: ``(subject, relation name)`` -> its edges.
+        graded: whether answers are to be graded; to list what would be wrong takes a while.
     """
 
-    def __init__(self, facts: Sequence[Fact], ontology: Ontology) -> None:
-        self.facts, self.ontology = facts, ontology
+    def __init__(self, facts: Sequence[Fact], ontology: Ontology, graded: bool = True) -> None:
+        self.facts, self.ontology, self.graded = facts, ontology, graded
         self.edges: list[Edge] = []
         self.of: dict[tuple[str, str], list[Edge]] = defaultdict(list)
         for fact in facts:
@@ -105,7 +106,15 @@ class World:
 
     def others(self, relation: Relation, right: Sequence[str], subject: str) -> tuple[str, ...]:
         """What an answer about a relation of ``subject`` might say instead."""
+        if not self.graded:
+            return ()
         return rivals(relation, right, subject, self.facts, self.ontology)
+
+    def others_of(self, kind: str, right: Sequence[str]) -> tuple[str, ...]:
+        """All other things of a class, by all their names."""
+        things = self.ontology.of_class(kind) if self.graded else []
+        names = names_of([thing.name for thing in things], self.ontology)
+        return tuple(name for name in names if name not in names_of(right, self.ontology))
 
     def item(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Collection, Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -198,7 +198,7 @@ class _Reader(Reader):
             values=self.texts(fields.get("values", []), (*key, "values")),
         )
 
-    def rule(self, name: str, value: Any, relations: Set[str] | dict[str, Relation]) -> Rule:
+    def rule(self, name: str, value: Any, relations: Collection[str]) -> Rule:
         key = ("rules", name)
         fields = self.mapping(value, key, ("if", "then"))
         conditions = self.texts(fields.get("if"), (*key, "if"))
@@ -214,7 +214,7 @@ class _Reader(Reader):
                 self.wrong((*key, "then"), f"{variable} stands in no condition")
         return Rule(name, atoms, then)
 
-    def atom(self, text: str, key: Key, relations: Set[str] | dict[str, Relation]) -> Atom:
+    def atom(self, text: str, key: Key, relations: Collection[str]) -> Atom:
         words = text.split()
         name = " ".join(words[1:-1])
         if len(words) < 3 or not all(re.fullmatch(r"\?\w+", words[at]) for at in (0, -1)):

@@ -67,11 +67,14 @@ def infer(facts: Sequence[Fact], ontology: Ontology) -> list[Inference]:
     Triples whose relation the ontology does not name take no part. Where a triple follows in
     several ways, the first found is kept.
     """
+    rules = rules_of(ontology)
+    if not rules:
+        return []
     told: dict[Triple, Fact] = {}
     for fact in facts:
         if fact.triple and fact.triple[1] in ontology.relations:
             told.setdefault(fact.triple, fact)
-    found = _closure(list(told), rules_of(ontology))
+    found = _closure(list(told), rules)
     known: dict[Triple, Fact | Inference] = dict(told)
     for triple, (rule, premises) in found.items():
         known[triple] = Inference(triple, rule, tuple(known[premise] for premise in premises))

@@ -21,7 +21,7 @@ def check(facts: Sequence[Fact], ontology: Ontology) -> None:
     """
     refuse(list(_broken(facts, ontology)), "triples that fit the ontology")
     inferred = [inference.fact(ontology) for inference in infer(facts, ontology)]
-    broken = _broken([*facts, *inferred], ontology)
+    broken = _broken([*facts, *inferred], ontology) if inferred else ()
     refuse(list(broken), "triples from which nothing follows that breaks the ontology")
 
 

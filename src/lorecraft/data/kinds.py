@@ -100,19 +100,20 @@ def _subjects(world: World, kind: str, several: bool) -> Iterator[Item]:
 
 def compare(world: World, draw: random.Random) -> Iterator[Item]:
     """Two things by a number that both have, in the same unit."""
-    words = world.phrasing("compare")
+    words, no_quantity = world.phrasing("compare"), {*_NO_QUANTITY, *world.ontology.classes}
     groups: dict[tuple[str, str, str], list[tuple[float, Edge]]] = defaultdict(list)
     for edge in world.edges:
         number = _number(edge.object, world.ontology.language)
         one = len(world.of[edge.subject, edge.relation.name]) == 1
-        if number and one and edge.relation.range not in _NO_QUANTITY:
+        if number and one and edge.relation.range not in no_quantity:
             groups[edge.relation.name, *number[1]].append((number[0], edge))
     for group in groups.values():
         pairs = set()
         for here, (value, _) in enumerate(group):
-            unequal = [at for at, (other, _) in enumerate(group) if other != value]
-            for there in draw.sample(unequal, min(_PARTNERS, len(unequal))):
-                pairs.add((min(here, there), max(here, there)))
+            for _ in range(_PARTNERS):
+                there = draw.randrange(len(group))
+                if group[there][0] != value:
+                    pairs.add((min(here, there), max(here, there)))
         for pair in sorted(pairs):
             (_, less), (_, more) = sorted((group[at] for at in pair), key=lambda found: found[0])
             name, noun = more.relation.name, more.relation.noun
@@ -255,19 +256,17 @@ MAKERS: dict[str, Callable[[World, random.Random], Iterator[Item]]] = {
 def _with_false(world: World, draw: random.Random) -> Iterator[tuple[Edge, str]]:
     """Facts of functional relations, each with an object that it does not have. Of other relations
     nobody can say what is false: more may be so than was told."""
-    values: dict[str, dict[str, None]] = defaultdict(dict)
+    told: dict[str, dict[str, None]] = defaultdict(dict)
     for edge in world.edges:
-        values[edge.relation.name][edge.object] = None
+        told[edge.relation.name][edge.object] = None
+    values = {name: list(objects) for name, objects in told.items()}
     for edge in world.edges:
-        if not edge.relation.functional:
-            continue
-        others = [
-            value
-            for value in values[edge.relation.name]
-            if value not in (edge.object, edge.subject)
-        ]
-        if others:
-            yield edge, draw.choice(others)
+        others, own = values[edge.relation.name], (edge.object, edge.subject)
+        if edge.relation.functional and set(others[:3]) - set(own):
+            value = draw.choice(others)
+            while value in own:
+                value = draw.choice(others)
+            yield edge, value
 
 
 def _statement(edge: Edge, object_: str) -> str:

@@ -17,17 +17,22 @@ def names_of(values: Sequence[str], ontology: Ontology) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def rivals(
-    relation: Relation,
-    right: Sequence[str],
-    subject: str,
-    facts: Sequence[Fact],
-    ontology: Ontology,
-) -> tuple[str, ...]:
-    """Values that the relation might have had: other facts' objects, other things of its range."""
-    told = [f.triple[2] for f in facts if f.triple and f.triple[1] == relation.name]
-    things = [entity.name for entity in ontology.of_class(relation.range)]
-    others = [v for v in dict.fromkeys(told + things) if v not in right and v != subject]
-    return tuple(
-        name for name in names_of(others, ontology) if name not in names_of(right, ontology)
-    )
+class Rivals:
+    """Values that a relation might have had: other facts' objects, other things of its range."""
+
+    def __init__(self, facts: Sequence[Fact], ontology: Ontology) -> None:
+        self._ontology = ontology
+        self._values: dict[str, dict[str, None]] = {}
+        for fact in facts:
+            if fact.triple:
+                self._values.setdefault(fact.triple[1], {})[fact.triple[2]] = None
+        for relation in ontology.relations.values():
+            things = (thing.name for thing in ontology.of_class(relation.range))
+            self._values.setdefault(relation.name, {}).update(dict.fromkeys(things))
+
+    def of(self, relation: Relation, right: Sequence[str], subject: str) -> tuple[str, ...]:
+        """All but the right ones and the subject itself."""
+        known = {*right, subject}
+        others = [value for value in self._values[relation.name] if value not in known]
+        names = set(names_of(right, self._ontology))
+        return tuple(name for name in names_of(others, self._ontology) if name not in names)

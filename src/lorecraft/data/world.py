@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from lorecraft.data.rivals import names_of, rivals
+from lorecraft.data.rivals import Rivals, names_of
 from lorecraft.data.wordings import Wording, asked_of, listed
 from lorecraft.errors import DataError
 from lorecraft.knowledge.facts import Fact
@@ -61,6 +61,8 @@ class World:
 
     def __init__(self, facts: Sequence[Fact], ontology: Ontology, graded: bool = True) -> None:
         self.facts, self.ontology, self.graded = facts, ontology, graded
+        self._rivals = Rivals(facts, ontology)
+        self._names: dict[str, tuple[str, ...]] = {}
         self.edges: list[Edge] = []
         self.of: dict[tuple[str, str], list[Edge]] = defaultdict(list)
         for fact in facts:
@@ -106,15 +108,17 @@ class World:
 
     def others(self, relation: Relation, right: Sequence[str], subject: str) -> tuple[str, ...]:
         """What an answer about a relation of ``subject`` might say instead."""
-        if not self.graded:
-            return ()
-        return rivals(relation, right, subject, self.facts, self.ontology)
+        return self._rivals.of(relation, right, subject) if self.graded else ()
 
     def others_of(self, kind: str, right: Sequence[str]) -> tuple[str, ...]:
         """All other things of a class, by all their names."""
-        things = self.ontology.of_class(kind) if self.graded else []
-        names = names_of([thing.name for thing in things], self.ontology)
-        return tuple(name for name in names if name not in names_of(right, self.ontology))
+        if not self.graded:
+            return ()
+        if kind not in self._names:
+            things = [thing.name for thing in self.ontology.of_class(kind)]
+            self._names[kind] = names_of(things, self.ontology)
+        own = set(names_of(right, self.ontology))
+        return tuple(name for name in self._names[kind] if name not in own)
 
     def item(
         self,

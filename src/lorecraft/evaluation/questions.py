@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from lorecraft.data.derived import examined
 from lorecraft.data.records import Message
-from lorecraft.data.rivals import names_of, rivals
+from lorecraft.data.rivals import Rivals, names_of
 from lorecraft.data.wordings import ABOUT_HELD_OUT
 from lorecraft.data.world import Item
 from lorecraft.knowledge import general
@@ -167,6 +167,7 @@ class _Draw:
 
 
 def _typed(facts: Sequence[Fact], ontology: Ontology, draw: _Draw) -> Iterator[Question]:
+    rivals = Rivals(facts, ontology)
     groups: dict[tuple[str, str], dict[str, str]] = {}
     for fact in facts:
         if fact.triple is not None:
@@ -181,7 +182,7 @@ def _typed(facts: Sequence[Fact], ontology: Ontology, draw: _Draw) -> Iterator[Q
         objects = [*group.values(), *follows.get((subject, name), ())]
         common: dict[str, Any] = {
             "accept": names_of(objects, ontology),
-            "reject": rivals(relation, objects, subject, facts, ontology),
+            "reject": rivals.of(relation, objects, subject),
             "expected": render(relation.answer, subject, objects[0]),
             "facts": tuple(group),
             "topic": name,
@@ -236,6 +237,7 @@ def _abstention(
     decline: str,
     draw: _Draw,
 ) -> Iterator[Question]:
+    rivals = Rivals(facts, ontology)
     for index, (subject, name) in enumerate(pairs, 1):
         relation = ontology.relations[name]
         about = f"{subject}/{name}"
@@ -245,7 +247,7 @@ def _abstention(
                 measure="abstention",
                 messages=(Message("user", render(pattern, subject)),),
                 accept=(decline,),
-                reject=rivals(relation, [], subject, facts, ontology),
+                reject=rivals.of(relation, [], subject),
                 expected=decline,
                 phrasing=relation.phrasing(pattern),
                 topic=name,

@@ -295,3 +295,13 @@ def test_kinds_need_an_ontology(folder: Path) -> None:
         "2: data.kinds: knowledge.ontology is missing",
         "3: exam.kinds: knowledge.ontology is missing",
     ]
+
+
+def test_what_is_required_of_a_kind_must_be_examined(folder: Path) -> None:
+    known = "knowledge: {facts: facts.jsonl, ontology: ontology.yaml}\n"
+    required = "require: {recall: 0.9, kinds: {inverse: 0.5}}\n"
+    recipe = load(folder, known + required + "exam: {kinds: [inverse]}\n")
+    assert recipe.require.measures() == {"recall": 0.9, "inverse": 0.5}
+    assert mistakes(folder, known + required) == [
+        "2: require.kinds.inverse: not examined; name it in exam.kinds, too"
+    ]

@@ -111,6 +111,17 @@ def _contradictions(source: Source) -> list[Mistake]:
         found.append(
             Mistake(line, "knowledge.tables: knowledge.ontology, which maps them, is missing")
         )
+    asked = section("exam").get("kinds")
+    wanted = require.get("kinds")
+    if isinstance(wanted, dict) and isinstance(asked, list | None):
+        found += [
+            Mistake(
+                source.line(("require", "kinds", kind)),
+                f"require.kinds.{kind}: not examined; name it in exam.kinds, too",
+            )
+            for kind in wanted
+            if kind not in (asked or ())
+        ]
     if not knowledge.get("ontology"):
         found += [
             Mistake(source.line((name, "kinds")), f"{name}.kinds: knowledge.ontology is missing")

@@ -24,6 +24,7 @@ from pydantic_core import PydanticCustomError
 from lorecraft.recipe.values import (
     HUB,
     AskedKinds,
+    AskedShares,
     Count,
     Dataset,
     Documents,
@@ -386,9 +387,14 @@ class RequireSection(Section):
         None, description="Largest share of terms that neither prompt nor reference has."
     )
 
+    kinds: AskedShares = Field(
+        {}, description="Least share of right answers in kinds of `exam.kinds`: `{inverse: 0.5}`."
+    )
+
     def measures(self) -> dict[str, float]:
         """The measures that something is required of, and what."""
-        return self.model_dump(exclude={"at"}, exclude_none=True)
+        rates = self.model_dump(exclude={"at", "kinds"}, exclude_none=True)
+        return rates | {str(kind): share for kind, share in self.kinds.items()}
 
 
 def _given(sections: dict[str, Any], name: str, key: str) -> Any:

@@ -177,6 +177,7 @@ Asked = Literal[
     "identity",
 ]
 AskedKinds = Annotated[tuple[Asked, ...], BeforeValidator(sealed)]
+AskedShares = Annotated[dict[Asked, Annotated[float, Ge(0), Le(1)]], "kinds with shares of 0 to 1"]
 Kinds = Annotated[
     dict[Asked | Literal["across"], Annotated[int, Ge(1)]],
     BeforeValidator(_each),

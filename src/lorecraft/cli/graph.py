@@ -21,7 +21,7 @@ def graph(
         Path | None, typer.Option(help="The ontology, where the target is facts.")
     ] = None,
     path: Annotated[
-        tuple[str, str] | None, typer.Option(help="Show how two things are linked.")
+        tuple[str, str] | None, typer.Option(metavar="A B", help="Show how two things are linked.")
     ] = None,
     query: Annotated[
         str | None, typer.Option(help="Answer a SPARQL query, such as 'SELECT * {?s r:color ?o}'.")

@@ -40,7 +40,7 @@ def multi_hop(world: World, draw: random.Random) -> Iterator[Item]:
     about: dict[str, list[list[Edge]]] = defaultdict(list)
     for (subject, _), edges in world.of.items():
         about[subject].append(edges)
-        if len(edges) == 1 and edges[0].object in world.ontology.entities:
+        if len(edges) == 1 and edges[0].relation.range in world.ontology.classes:
             steps[subject].append(edges[0])
     ways: list[tuple[Edge, ...]] = [(edge,) for edges in steps.values() for edge in edges]
     for _ in range(_HOPS - 1):

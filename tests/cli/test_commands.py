@@ -27,6 +27,7 @@ COMMANDS = (
     "report",
     "logs",
     "check",
+    "graph",
     "ask",
     "chat",
     "runs",

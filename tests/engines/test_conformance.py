@@ -8,7 +8,10 @@ import pytest
 from lorecraft.adapters.spec import AdapterSpec
 from lorecraft.data.batches import Example, TokenBatch, flatten, pack
 from lorecraft.engines.base import BASE, Request
-from lorecraft.errors import AdapterError, EngineError, ModelError
+from lorecraft.engines.pairs import summed
+from lorecraft.errors import AdapterError, ModelError
+from lorecraft.recipe import PreferenceSection
+from lorecraft.training.preference import Preference
 
 from .conftest import METHODS, VOCABULARY
 
@@ -93,6 +96,10 @@ def reference_gradient(case, batch, slot, tensors, spec, frozen) -> tuple[float,
         return total
 
     trial = {name: array.astype(float) for name, array in tensors.items()}
+    return loss(trial), central_differences(loss, trial)
+
+
+def central_differences(loss, trial) -> dict:
     gradient = {name: np.zeros(array.shape) for name, array in trial.items()}
     for name, array in trial.items():
         for index in np.ndindex(array.shape):
@@ -102,7 +109,7 @@ def reference_gradient(case, batch, slot, tensors, spec, frozen) -> tuple[float,
             array[index] = kept - 1e-5
             gradient[name][index] = (above - loss(trial)) / 2e-5
             array[index] = kept
-    return loss(trial), gradient
+    return gradient
 
 
 @pytest.mark.parametrize("shape", ["rows", "forest"])
@@ -138,6 +145,124 @@ def test_loss_gradient_and_updates_are_the_reference(case, method, shape):
             tensors[name] = tensor - 1e-2 * (move + 0.1 * tensor)
     for name, array in engine.adapter(slot).items():
         assert np.abs(array - tensors[name]).max() < 2e-4, name
+
+
+def reference_pair(sums, reference, lengths, loss, beta, smoothing=0.0, sft=0.0, average=False):
+    """The losses as their papers have them, by plain logarithms and exponentials."""
+    if average or loss == "ipo":
+        sums, reference = sums / lengths, reference / lengths
+    h = (sums[0] - reference[0]) - (sums[1] - reference[1])
+    total = 0.0
+    for share, way in ((1 - smoothing, h), (smoothing, -h)):
+        total += (
+            share
+            * {
+                "sigmoid": -np.log(1 / (1 + np.exp(-beta * way))),
+                "ipo": (way - 1 / (2 * beta)) ** 2,
+                "hinge": max(0.0, 1 - beta * way),
+            }[loss]
+        )
+    return total - sft * (sums[0] if average or loss == "ipo" else sums[0] / lengths[0])
+
+
+PREFERENCES = {
+    "sigmoid": {"loss": "sigmoid", "beta": 0.3},
+    "ipo": {"loss": "ipo", "beta": 0.5},
+    "hinge": {"loss": "hinge", "beta": 0.4},
+    "smoothing": {"loss": "sigmoid", "beta": 0.3, "label_smoothing": 0.2},
+    "smoothed hinge": {"loss": "hinge", "beta": 0.2, "label_smoothing": 0.3},
+    "sft": {"loss": "sigmoid", "beta": 0.2, "sft": 0.7},
+    "average": {"loss": "sigmoid", "beta": 2.0, "average": True},
+    "all of them": {
+        "loss": "ipo", "beta": 0.9, "label_smoothing": 0.1, "sft": 0.3, "average": True,
+    },
+}  # fmt: skip
+
+
+def families(slot) -> TokenBatch:
+    """Three prompts with two answers each, of one token and of several."""
+    random, lengths = np.random.default_rng(11), [4, 3, 5, 2, 1, 3, 6, 4, 4]
+    parent = np.int32([-1, 0, 0, -1, 3, 3, -1, 6, 6])
+    starts = np.cumsum([0, *lengths]).astype(np.int32)
+    return TokenBatch(
+        tokens=random.integers(0, VOCABULARY, starts[-1]).astype(np.int32),
+        starts=starts,
+        parent=parent,
+        adapter=np.full(len(parent), slot, np.int32),
+        weight=np.repeat((parent >= 0).astype(np.float32), lengths),
+    )
+
+
+@pytest.mark.parametrize("settings", PREFERENCES.values(), ids=PREFERENCES)
+def test_losses_of_pairs_and_their_gradients_are_the_reference(case, settings):
+    engine = case.open()
+    slot, tensors, spec = case.attach(engine, 2, trainable=True)
+    batch = families(slot)
+    pairs = np.flatnonzero(batch.parent >= 0).reshape(-1, 2)
+    random = np.random.default_rng(3)
+    reference = -random.uniform(2, 20, pairs.shape)
+    lengths = np.diff(batch.starts)[pairs].astype(float)
+    rows = [(segment, tokens) for segment, tokens, _ in flatten(batch)]
+
+    def sums(trial) -> np.ndarray:
+        found = {}
+        for segment, tokens in rows:
+            log = case.log_probabilities(tokens, trial, spec, tensors)
+            at = np.arange(len(tokens) - len(batch.tokens[batch.segment(segment)]), len(tokens))
+            found[segment] = log[at - 1, tokens[at]].sum()
+        return np.array([[found[segment] for segment in pair] for pair in pairs.tolist()])
+
+    def loss(trial) -> float:
+        known = {**settings, "smoothing": settings.get("label_smoothing", 0.0)}
+        known.pop("label_smoothing", None)
+        each = zip(sums(trial), reference, lengths, strict=True)
+        return sum(reference_pair(*one, **known) for one in each)
+
+    trial = {name: array.astype(float) for name, array in tensors.items()}
+    gradient = central_differences(loss, trial)
+    objective = Preference(PreferenceSection(**settings), batch, reference)
+    seen = engine.accumulate(batch, objective)
+    assert seen.total == pytest.approx(loss(trial), rel=1e-5)
+    assert seen.weight == len(pairs)
+    np.testing.assert_allclose(seen.sums, sums(trial), rtol=1e-5)
+    np.testing.assert_allclose(summed(batch, engine.score(batch))[pairs], seen.sums, rtol=1e-5)
+    norm = np.sqrt(sum((g * g).sum() for g in gradient.values())) / len(pairs)
+    assert engine.update(1e-2, max_norm=0.0).gradient_norm == pytest.approx(norm, rel=1e-3)
+    for name, array in engine.adapter(slot).items():  # AdamW's first step is the gradient's sign
+        steady = np.abs(gradient[name]) > 1e-3 * norm
+        moved = (array - tensors[name])[steady]
+        np.testing.assert_allclose(moved, -1e-2 * np.sign(gradient[name][steady]), atol=2e-4)
+
+
+def test_pairs_cut_apart_weigh_like_one_batch(case):
+    norms = []
+    for cuts in (1, 3):
+        engine = case.open()
+        slot, _, _ = case.attach(engine, 2, trainable=True)
+        whole = families(slot)
+        for part in np.split(np.arange(9), cuts):
+            first, last = int(whole.starts[part[0]]), int(whole.starts[part[-1] + 1])
+            batch = TokenBatch(
+                tokens=whole.tokens[first:last],
+                starts=whole.starts[part[0] : part[-1] + 2] - first,
+                parent=np.where(whole.parent[part] < 0, -1, whole.parent[part] - part[0]),
+                adapter=whole.adapter[part],
+                weight=whole.weight[first:last],
+            )
+            reference = np.full((len(part) // 3, 2), -9.0)
+            settings = PreferenceSection(sft=0.5)
+            engine.accumulate(batch, Preference(settings, batch, reference))
+        norms.append(engine.update(1e-2).gradient_norm)
+    assert norms[0] == pytest.approx(norms[1], rel=1e-4)
+
+
+def test_a_pair_is_under_the_trainable_adapter(case):
+    engine = case.open()
+    other, _, _ = case.attach(engine, 1)
+    case.attach(engine, 2, trainable=True)
+    batch = families(other)
+    with pytest.raises(ValueError, match="trainable"):
+        engine.accumulate(batch, Preference(PreferenceSection(), batch, np.zeros((3, 2))))
 
 
 def test_accumulated_batches_weigh_like_one(case):
@@ -445,8 +570,5 @@ def test_refuses_what_it_cannot_do(case, tmp_path):
         engine.score(pack(examples(1, 0), 4))
     with pytest.raises(ValueError, match="base"):
         engine.adapter(BASE)
-    slot, _, _ = case.attach(engine, 1, trainable=True)
-    with pytest.raises(EngineError, match="odds_ratio"):
-        engine.accumulate(pack(examples(1, 0), slot), "odds_ratio")
     with pytest.raises(ModelError):
         case.open().open(tmp_path)

@@ -32,7 +32,7 @@ class Slow(FakeEngine):
     def clock(self) -> float:
         return self.now
 
-    def accumulate(self, batch: Any, objective: str = "cross_entropy") -> LossSum:
+    def accumulate(self, batch: Any, objective: Any = None) -> LossSum:
         self.now += self.step
         return super().accumulate(batch, objective)
 
@@ -51,7 +51,7 @@ class Small(FakeEngine):
 
     room = 12
 
-    def accumulate(self, batch: Any, objective: str = "cross_entropy") -> LossSum:
+    def accumulate(self, batch: Any, objective: Any = None) -> LossSum:
         self._check(batch)
         return super().accumulate(batch, objective)
 
@@ -83,7 +83,7 @@ def test_a_deadline_leaves_time_for_the_last_validation(model: Path, seconds: fl
 
 def test_the_slowest_step_so_far_may_come_again(model: Path) -> None:
     class Uneven(Slow):
-        def accumulate(self, batch: Any, objective: str = "cross_entropy") -> LossSum:
+        def accumulate(self, batch: Any, objective: Any = None) -> LossSum:
             self.step = 9.0 if self.now == 0 else 1.0
             return super().accumulate(batch, objective)
 

@@ -23,10 +23,29 @@ BASE = -1
 
 @dataclass(frozen=True)
 class LossSum:
-    """``total``: sum of weight x negative log-probability (nats); ``weight``: sum of weights."""
+    """``total``: sum of weight x negative log-probability (nats); ``weight``: sum of weights.
+
+    Of an objective on pairs: the sum of their losses, how many pairs, and ``sums`` [P, 2], the sum
+    of weight x log-probability of each pair's segments.
+    """
 
     total: float
     weight: float
+    sums: NDArray[np.float64] | None = None
+
+
+class PairObjective(Protocol):
+    """A loss on pairs of segments, as a function of each one's sum of weight x log-probability."""
+
+    @property
+    def pairs(self) -> NDArray[np.integer]:
+        """[P, 2], segments of the batch."""
+
+    def __call__(
+        self, which: NDArray[np.integer], sums: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The losses [N] of these pairs, by their index, and the slope [N, 2] by each sum, of
+        their sums [N, 2]."""
 
 
 @dataclass(frozen=True)
@@ -179,11 +198,15 @@ class Engine(Protocol):
     def score(self, batch: TokenBatch) -> NDArray[np.float32]:
         """Log-probability [T] of each token whose weight is not 0; 0 elsewhere. No gradient."""
 
-    def accumulate(self, batch: TokenBatch, objective: str = "cross_entropy") -> LossSum:
-        """Forward and backward of the weighted loss sum under the trainable slot; adds to the
-        gradients that are there. Segments under other slots add to the loss alone.
+    def accumulate(self, batch: TokenBatch, objective: PairObjective | None = None) -> LossSum:
+        """Forward and backward of the loss under the trainable slot; adds to the gradients that are
+        there.
 
-        Raises ValueError when none is under the trainable slot.
+        Without an objective the loss is cross-entropy, the weighted sum of -log p; segments under
+        other slots add to it alone, not to the gradients. An objective is on segments that are all
+        under the trainable slot; what is in no pair has no loss.
+
+        Raises ValueError when none is under the trainable slot, or one of a pair is not.
         """
 
     def can_keep(self, slot: int, tokens: int) -> bool:
@@ -197,8 +220,8 @@ class Engine(Protocol):
         self, learning_rate: float, *, max_norm: float = 1.0, weight_decay: float = 0.0
     ) -> Update:
         """One AdamW step (betas 0.9 and 0.999, eps 1e-8) on (gradient sum / sum of trained
-        weights) since the last update, clipped to ``max_norm`` (0 = no clipping); then clears the
-        gradients."""
+        weights, or pairs) since the last update, clipped to ``max_norm`` (0 = no clipping); then
+        clears the gradients."""
 
     def generate(
         self,

@@ -23,7 +23,18 @@ from numpy.typing import NDArray
 from lorecraft.adapters.spec import AdapterSpec
 from lorecraft.data.batches import TokenBatch, flatten
 from lorecraft.engines import host, lora
-from lorecraft.engines.base import BASE, Arrays, LossSum, Memory, Outline, Request, Update, Watch
+from lorecraft.engines.base import (
+    BASE,
+    Arrays,
+    LossSum,
+    Memory,
+    Outline,
+    PairObjective,
+    Request,
+    Update,
+    Watch,
+)
+from lorecraft.engines.pairs import Pairwise, check_pairs
 from lorecraft.engines.sampling import draw, forbidden
 from lorecraft.errors import EngineError, ModelError
 
@@ -139,6 +150,19 @@ class _Pass:
         gradients[name_b] = dy.T @ (x @ a.T)
         through += inner @ a
         return dx + (through if mask is None else through * mask)
+
+
+@dataclass
+class _Learning:
+    """A row on its way back: what it wants predicted, where that stands in the batch, and the
+    log-probabilities there, of every token and of the right one."""
+
+    row: _Pass
+    hidden: Float64
+    wanted: NDArray[np.intp]
+    places: NDArray[np.intp]
+    log: Float64
+    own: Float64
 
 
 class FakeEngine:
@@ -263,33 +287,43 @@ class FakeEngine:
             scores[offset + wanted] = log[np.arange(len(wanted)), tokens[wanted]]
         return scores
 
-    def accumulate(self, batch: TokenBatch, objective: str = "cross_entropy") -> LossSum:
-        if objective != "cross_entropy":
-            raise EngineError(f"objective {objective!r}", expected="cross_entropy")
+    def accumulate(self, batch: TokenBatch, objective: PairObjective | None = None) -> LossSum:
         lora.check_slots(batch.adapter.tolist(), self._slots)
+        check_pairs(batch, objective, self._trainable)
         slot, head, total = self._slot(self._trainable), self._weights["lm_head"], 0.0
-        learned = 0.0
+        learning: list[_Learning] = []
         for segment, tokens, weight in flatten(batch):
             wanted, under = np.flatnonzero(weight), int(batch.adapter[segment])
             learns = under == self._trainable
             row = _Pass(self._weights, slot, self._random) if learns else self._pass(under)
             hidden = row.forward(tokens)
             log = _log_softmax(hidden[wanted - 1] @ head.T)
-            index = np.arange(len(wanted)), tokens[wanted]
-            total -= float(weight[wanted] @ log[index])
-            if not learns:
-                continue
-            learned += float(weight.sum(dtype=np.float64))
-            dlogits = np.exp(log)
-            dlogits[index] -= 1
-            dhidden = np.zeros_like(hidden)
-            dhidden[wanted - 1] = (dlogits * weight[wanted, None]) @ head
-            for name, gradient in row.backward(dhidden).items():
-                self._gradients[name] = self._gradients.get(name, 0.0) + gradient
-        if not learned:
+            own = log[np.arange(len(wanted)), tokens[wanted]]
+            total -= float(weight[wanted] @ own)
+            if learns:
+                places = int(batch.starts[segment + 1]) - len(tokens) + wanted
+                learning.append(_Learning(row, hidden, wanted, places, log, own))
+        if not learning:
             raise ValueError("no weighted segment is under the trainable slot")
+        places = np.concatenate([one.places for one in learning])
+        factor = batch.weight[places].astype(np.float64)
+        loss = LossSum(total, float(batch.weight.sum(dtype=np.float64)))
+        learned = float(factor.sum())
+        if objective is not None:
+            pairwise = Pairwise(batch, objective)
+            factor *= pairwise.factors(places, np.concatenate([one.own for one in learning]))
+            loss = pairwise.loss()
+            learned = loss.weight
+        for one in learning:
+            some, factor = factor[: len(one.wanted)], factor[len(one.wanted) :]
+            dlogits = np.exp(one.log)
+            dlogits[np.arange(len(some)), batch.tokens[one.places]] -= 1
+            dhidden = np.zeros_like(one.hidden)
+            dhidden[one.wanted - 1] = (dlogits * some[:, None]) @ head
+            for name, gradient in one.row.backward(dhidden).items():
+                self._gradients[name] = self._gradients.get(name, 0.0) + gradient
         self._weight += learned
-        return LossSum(total, float(batch.weight.sum(dtype=np.float64)))
+        return loss
 
     def can_keep(self, slot: int, tokens: int) -> bool:
         return False

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Le, Lt
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -304,13 +304,44 @@ class LimitsSection(Section):
     )
 
 
+class PreferenceSection(Section):
+    """How a `dpo` stage learns from `data.pairs`. The reference is the adapter that the stage
+    starts from, frozen. See [preferences.md](preferences.md)."""
+
+    loss: Literal["sigmoid", "ipo", "hinge", "orpo"] = Field(
+        "sigmoid",
+        description="`sigmoid`: DPO. `ipo`: a margin to reach, not to exceed; less apt to overfit. "
+        "`hinge`: SLiC. `orpo`: odds instead of a reference, with an SFT term of weight 1.",
+    )
+    beta: Positive = Field(
+        0.1,
+        description="How closely the model keeps to the reference: higher is closer. For `orpo` "
+        "the weight of the preference beside the SFT term.",
+    )
+    label_smoothing: Annotated[float, Ge(0), Lt(0.5)] = Field(
+        0.0, description="Share of the pairs that may be the wrong way round."
+    )
+    sft: NotNegative = Field(
+        0.0,
+        description="Weight of the chosen answer's own loss a token beside that of the pair; it "
+        "holds against unlearning.",
+    )
+    average: bool = Field(
+        False,
+        description="Compare log-probabilities a token instead of those of whole answers, so that "
+        "longer answers count no more. `ipo` and `orpo` always do; beta is then larger.",
+    )
+
+
 class StageSection(Section):
     """One stage of training; it starts from the adapter of the stage before."""
 
-    kind: Literal["cpt", "sft"] = Field(
+    kind: Literal["cpt", "sft", "dpo"] = Field(
         description="`cpt`: continued pre-training on plain statements, loss on every token. "
-        "`sft`: supervised fine-tuning on chats, loss on the assistant's turns."
+        "`sft`: supervised fine-tuning on chats, loss on the assistant's turns. `dpo`: direct "
+        "preference optimisation on pairs of answers."
     )
+    preference: PreferenceSection = PreferenceSection()
     epochs: Count = Field(3, description="Passes over the training records.")
     limits: StageLimits = StageLimits()
     batch_size: Count = Field(16, description="Records in one forward pass.")

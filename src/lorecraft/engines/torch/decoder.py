@@ -26,7 +26,15 @@ from lorecraft.engines.torch.adapters import Adapter, Adapters, Span
 from lorecraft.engines.torch.attention import Layout, Score
 from lorecraft.engines.torch.cache import NextTokens
 from lorecraft.engines.torch.continuation import Continuation
-from lorecraft.engines.torch.forward import Packed, Row, layout_of, lines_of, plain_linear, rounded
+from lorecraft.engines.torch.forward import (
+    Factors,
+    Packed,
+    Row,
+    layout_of,
+    lines_of,
+    plain_linear,
+    rounded,
+)
 from lorecraft.engines.torch.kept import Kept
 from lorecraft.engines.torch.linears import (
     Learned,
@@ -291,18 +299,26 @@ class Decoder(Packed):
         return head.score(h, self._head, targets)
 
     @torch.no_grad()
-    def learn(self, rows: Sequence[Row], targets: Tensor, weights: Tensor) -> Tensor:
+    def learn(
+        self,
+        rows: Sequence[Row],
+        targets: Tensor,
+        weights: Tensor,
+        factors: Factors | None = None,
+    ) -> Tensor:
         adapter = self._adapters.attached[rows[0].slot]
         if adapter.spec.dropout > 0:
-            return super().learn(rows, targets, weights)
-        given = rounded(rows)
-        idle = sum(len(row.wanted) for row in given) - len(targets)
+            return super().learn(rows, targets, weights, factors)
+        given, known = rounded(rows), len(targets)
+        idle = sum(len(row.wanted) for row in given) - known
         targets, weights = (F.pad(x, (0, idle)) for x in (targets, weights))
         flat, layout = self.flat(given), layout_of(given, self.device)
         entered = self._entered(rows, given)
         x, taken = self._forward(*flat, layout, learns=True, entered=entered)
         h, norm = self._norm.forward(x)
-        total, d = head.learn(h, self._head, targets, weights)
+        log, d = head.learn(h, self._head, targets, weights)
+        if factors is not None:
+            d[:known] *= factors(log[:known])[:, None]
         dx = self._norm.backward(d, norm)
         stacks = self._stacks_of(adapter, adapter.working)
         learned = Learned(adapter, stacks, self._stacks_of(adapter, adapter.gradient))
@@ -311,7 +327,7 @@ class Decoder(Packed):
             kept = step.kept or step.forward(learns=True)[1]
             only = step.wanted[0] if step.wanted else None
             dx = step.block.backward(dx, kept, step.places, learned, only, bool(taken))
-        return total
+        return log[:known]
 
     def kept_bytes(self, slot: int) -> int:
         adapter = self._adapters.attached[slot]

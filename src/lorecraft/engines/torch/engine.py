@@ -15,16 +15,27 @@ from transformers import PreTrainedModel
 from lorecraft.adapters.spec import AdapterSpec
 from lorecraft.data.batches import TokenBatch
 from lorecraft.engines import host, lora
-from lorecraft.engines.base import BASE, Arrays, LossSum, Memory, Outline, Request, Update, Watch
+from lorecraft.engines.base import (
+    BASE,
+    Arrays,
+    LossSum,
+    Memory,
+    Outline,
+    PairObjective,
+    Request,
+    Update,
+    Watch,
+)
 from lorecraft.engines.lora import check_slots
+from lorecraft.engines.pairs import Pairwise, check_pairs
 from lorecraft.engines.torch import allocation, kept, loading, quantized, sketch
 from lorecraft.engines.torch.adapters import Adapter, Adapters
 from lorecraft.engines.torch.choose import choose
 from lorecraft.engines.torch.frozen import linears_of
 from lorecraft.engines.torch.generation import generate
 from lorecraft.engines.torch.optimiser import AdamW
-from lorecraft.engines.torch.passes import Scored, Tree, passes, shared, whole
-from lorecraft.errors import EngineError, OutOfMemory
+from lorecraft.engines.torch.passes import Scored, Tree, passes, shared, together, whole
+from lorecraft.errors import OutOfMemory
 
 
 class TorchEngine:
@@ -131,24 +142,25 @@ class TorchEngine:
             scores[np.concatenate([row.places for row in rows])] = log.cpu().numpy()
         return scores
 
-    def accumulate(self, batch: TokenBatch, objective: str = "cross_entropy") -> LossSum:
-        if objective != "cross_entropy":
-            raise EngineError(f"objective {objective!r}", expected="cross_entropy")
+    def accumulate(self, batch: TokenBatch, objective: PairObjective | None = None) -> LossSum:
         check_slots(batch.adapter.tolist(), self._adapters.attached)
-        optimiser, losses, learned = self._training(), [], 0.0
-        trees = self._trees(batch)
+        check_pairs(batch, objective, self._trainable)
+        optimiser, trees = self._training(), self._trees(batch)
         own = [tree for tree in trees if tree[0].inputs.slot == self._trainable]
         if not own:
             raise ValueError("no weighted segment is under the trainable slot")
+        if objective is not None:
+            pairwise = Pairwise(batch, objective)
+            for rows in passes(together(own, batch, objective.pairs), self._width):
+                self._learn(rows, pairwise)
+            optimiser.weight += pairwise.loss().weight
+            return pairwise.loss()
+        losses, learned = [], 0.0
         for rows in passes(own, self._width):
-            targets = self._tensor([row.targets for row in rows])
-            weights = self._tensor([row.weight for row in rows])
-            with _memory_errors(_described(rows)):
-                losses.append(self._forward.learn([row.inputs for row in rows], targets, weights))
+            losses.append(self._weighted(self._learn(rows), rows))
             learned += sum(float(row.weight.sum(dtype=np.float64)) for row in rows)
         frozen = [tree for tree in trees if tree[0].inputs.slot != self._trainable]
-        for rows in passes(frozen, self._width):
-            losses.append(-self._score(rows) @ self._tensor([row.weight for row in rows]))
+        losses += [self._weighted(self._score(rows), rows) for rows in passes(frozen, self._width)]
         optimiser.weight += learned
         return LossSum(sum(map(float, losses)), float(batch.weight.sum(dtype=np.float64)))
 
@@ -241,6 +253,26 @@ class TorchEngine:
 
     def _trees(self, batch: TokenBatch) -> list[Tree]:
         return shared(batch) if self._forward.shares else whole(batch)
+
+    def _learn(self, rows: Sequence[Scored], pairwise: Pairwise | None = None) -> torch.Tensor:
+        """log p of the rows' targets; adds their gradient."""
+        targets = self._tensor([row.targets for row in rows])
+        weights = self._tensor([row.weight for row in rows])
+        places = np.concatenate([row.places for row in rows])
+
+        def factors(log: torch.Tensor) -> torch.Tensor:
+            assert pairwise is not None
+            found = pairwise.factors(places, log.cpu().numpy())
+            return self._tensor([found.astype(np.float32)])
+
+        with _memory_errors(_described(rows)):
+            inputs = [row.inputs for row in rows]
+            return self._forward.learn(inputs, targets, weights, factors if pairwise else None)
+
+    def _weighted(self, log: torch.Tensor, rows: Sequence[Scored]) -> torch.Tensor:
+        """The weighted sum of -log p, on the device."""
+        wide = torch.float64 if self.device == "cpu" else torch.float32
+        return -(log * self._tensor([row.weight for row in rows])).sum(dtype=wide)
 
     def _score(self, rows: Sequence[Scored]) -> torch.Tensor:
         targets = self._tensor([row.targets for row in rows])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -44,6 +44,10 @@ class Row:
     parent: int = -1
 
 
+Factors = Callable[[Tensor], Tensor]
+"""Of log-probabilities float32 [N]: float32 [N]."""
+
+
 class Forward(Protocol):
     """Rows of one slot must be neighbours, and so must those of one parent, which comes first."""
 
@@ -63,10 +67,19 @@ class Forward(Protocol):
     def score(self, rows: Sequence[Row], targets: Tensor) -> Tensor:
         """log p(target), float32 [sum of wanted], of targets int64 [sum of wanted]."""
 
-    def learn(self, rows: Sequence[Row], targets: Tensor, weights: Tensor) -> Tensor:
-        """Weighted sum of -log p(target); adds its gradient to that of the rows' one adapter.
+    def learn(
+        self,
+        rows: Sequence[Row],
+        targets: Tensor,
+        weights: Tensor,
+        factors: Factors | None = None,
+    ) -> Tensor:
+        """log p(target), float32 [sum of wanted]; adds the gradient of the weighted sum of -log p
+        to that of the rows' one adapter.
 
-        Takes targets int64 and weights float32, [sum of wanted].
+        Takes targets int64 and weights float32, [sum of wanted]. ``factors`` multiply the weights;
+        they are known when the log-probabilities are. Those cost nothing more: what goes back from
+        a token is in proportion to its weight.
         """
 
     def begin(self, rows: int, room: int) -> Continuation:
@@ -141,18 +154,26 @@ class _ByAutograd:
                 return log_probability(output, targets)
             return head.score(output, self._head_weight, targets)
 
-    def learn(self: Any, rows: Sequence[Row], targets: Tensor, weights: Tensor) -> Tensor:
+    def learn(
+        self: Any,
+        rows: Sequence[Row],
+        targets: Tensor,
+        weights: Tensor,
+        factors: Factors | None = None,
+    ) -> Tensor:
         again = self._adapters.recomputing() if self.recomputes else nullcontext()
         with again, torch.enable_grad():
             output = self._output(rows)
         given = output.detach()
         if self._head_weight is None:
-            loss, gradient = cross_entropy(given, targets, weights)
+            log, gradient = cross_entropy(given, targets, weights)
         else:
-            loss, gradient = head.learn(given, self._head_weight, targets, weights)
+            log, gradient = head.learn(given, self._head_weight, targets, weights)
+        if factors is not None:
+            gradient *= factors(log)[:, None]
         with self._adapters.under([(0, len(given), rows[0].slot)]):
             output.backward(gradient)
-        return loss
+        return log
 
 
 class Packed(_ByAutograd):

@@ -12,20 +12,20 @@ EXACT = 2**22
 
 
 def learn(h: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted sum of -log p(target) in nats, and its gradient [N, H].
+    """log p(target), float32 [N], and the gradient [N, H] of the weighted sum of -log p.
 
     Takes h [N, H] and the head [V, H], both in one dtype, targets int64 [N], weights float32 [N].
     """
-    total, dh = h.new_zeros(()), torch.empty_like(h)
+    logs, dh = [], torch.empty_like(h)
     step = max(1, PRODUCT // len(head))
     room = h.new_empty(min(step, len(h)), len(head))
     for first in range(0, len(h), step):
         part = slice(first, first + step)
         logits = torch.mm(h[part], head.t(), out=room[: len(h[part])])
-        loss, gradient = cross_entropy(logits, targets[part], weights[part], out=logits)
-        total = total + loss
+        log, gradient = cross_entropy(logits, targets[part], weights[part], out=logits)
+        logs.append(log)
         torch.mm(gradient, head, out=dh[part])
-    return total, dh
+    return torch.cat(logs), dh
 
 
 def score(h: Tensor, head: Tensor, targets: Tensor) -> Tensor:
@@ -38,12 +38,12 @@ def score(h: Tensor, head: Tensor, targets: Tensor) -> Tensor:
 def cross_entropy(
     logits: Tensor, targets: Tensor, weights: Tensor, out: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Weighted sum of -log p(target) in nats, and its gradient [N, V] in the logits' dtype.
+    """log p(target), float32 [N], and the gradient [N, V] of the weighted sum of -log p, in the
+    logits' dtype.
 
     Takes logits [N, V], targets int64 [N], weights float32 [N]; ``out`` may be the logits.
     """
-    wide = torch.float64 if logits.device.type == "cpu" else torch.float32
-    total = torch.zeros((), dtype=wide, device=logits.device)
+    logs = torch.empty(len(logits), device=logits.device)
     gradient = torch.empty_like(logits) if out is None else out
     step = max(1, (EXACT if logits.device.type == "cpu" else PRODUCT) // logits.shape[1])
     room = torch.empty(min(step, len(logits)), logits.shape[1], device=logits.device)
@@ -54,11 +54,10 @@ def cross_entropy(
         wanted, highest = exact.gather(1, target), exact.amax(1, keepdim=True)
         torch.softmax(exact, 1, out=exact)
         # Of the likeliest token alone it is sure that its probability is not rounded to 0.
-        log = wanted - highest + exact.amax(1, keepdim=True).log_()
-        total -= (log * weight).sum(dtype=wide)
+        logs[part] = (wanted - highest + exact.amax(1, keepdim=True).log_())[:, 0]
         exact.scatter_add_(1, target, torch.full_like(weight, -1.0))
         gradient[part] = exact.mul_(weight)
-    return total, gradient
+    return logs, gradient
 
 
 def log_probability(logits: Tensor, targets: Tensor) -> Tensor:

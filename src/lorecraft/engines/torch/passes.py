@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorecraft.data.batches import TokenBatch, flatten
+from lorecraft.engines.pairs import segment_of
 from lorecraft.engines.torch.forward import Row
 
 TOKENS = 2**14
@@ -35,7 +36,8 @@ class Scored:
 
 
 Tree = list[Scored]
-"""Rows under one adapter. The first is the root; the others' ``parent`` is an index in the list."""
+"""Rows under one adapter that are computed in one pass, a tree or several. The first is a root;
+``parent`` is an index in the list."""
 
 
 def whole(batch: TokenBatch) -> list[Tree]:
@@ -58,6 +60,32 @@ def shared(batch: TokenBatch) -> list[Tree]:
     for segment in np.unique(at):
         forest.add(int(segment))
     return forest.trees()
+
+
+def together(trees: Sequence[Tree], batch: TokenBatch, groups: NDArray[np.integer]) -> list[Tree]:
+    """The trees, those that hold segments of one group as one."""
+    holder = {
+        int(segment): index
+        for index, tree in enumerate(trees)
+        for row in tree
+        for segment in np.unique(segment_of(batch, row.places))
+    }
+    merged = {index: list(tree) for index, tree in enumerate(trees)}
+    for group in groups.tolist():
+        first, *others = sorted({holder[segment] for segment in group if segment in holder})
+        for other in others:
+            before = len(merged[first])
+            merged[first] += [_moved(row, before) for row in merged.pop(other)]
+            holder = {s: first if index == other else index for s, index in holder.items()}
+    return list(merged.values())
+
+
+def _moved(row: Scored, places: int) -> Scored:
+    """A row in a list in which so many stand before those of its own."""
+    parent = row.inputs.parent
+    if parent < 0:
+        return row
+    return replace(row, inputs=replace(row.inputs, parent=parent + places))
 
 
 def passes(trees: Sequence[Tree], vocabulary: int) -> Iterator[list[Scored]]:

@@ -1,0 +1,117 @@
+"""Losses on pairs of answers, in float64, from the log-probability of each answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorecraft.data.batches import TokenBatch
+from lorecraft.engines.pairs import summed
+from lorecraft.recipe.schema import PreferenceSection
+
+Float64 = NDArray[np.float64]
+Sloped = tuple[Float64, Float64]
+"""A function's values and its slopes."""
+
+SURE = -1e-9
+"""The log-probability that a token has at most, where odds are taken of it."""
+
+
+@dataclass(frozen=True)
+class Preference:
+    """The loss of a batch's pairs, each the two segments that continue one prompt.
+
+    Attributes:
+        reference: [P, 2], the reference model's sums of log-probabilities, chosen and rejected.
+    """
+
+    settings: PreferenceSection
+    batch: TokenBatch
+    reference: Float64
+    pairs: NDArray[np.intp] = field(init=False)
+    lengths: Float64 = field(init=False)
+
+    def __post_init__(self) -> None:
+        pairs = np.flatnonzero(self.batch.parent >= 0).reshape(-1, 2)
+        lengths = summed(self.batch, np.ones(len(self.batch.tokens)))
+        object.__setattr__(self, "pairs", pairs)
+        object.__setattr__(self, "lengths", lengths[pairs])
+
+    def __call__(self, which: NDArray[np.integer], sums: Float64) -> Sloped:
+        """See ``PairObjective``. With label smoothing e a pair is the other way round with that
+        probability (Mitchell 2023, conservative DPO): (1 - e) f(h) + e f(-h)."""
+        settings, lengths = self.settings, self.lengths[which]
+        e = settings.label_smoothing
+        h, slopes = self._preferred(sums, self.reference[which], lengths)
+        loss = _LOSSES[settings.loss]
+        (right, rising), (wrong, falling) = (loss(x, settings.beta) for x in (h, -h))
+        losses = (1 - e) * right + e * wrong
+        slopes *= ((1 - e) * rising - e * falling)[:, None]
+        # ORPO's own term, and RPO's (Pang et al. 2024, arXiv:2404.19733): -log p a token.
+        sft = settings.sft + (settings.loss == "orpo")
+        losses -= sft * sums[:, 0] / lengths[:, 0]
+        slopes[:, 0] -= sft / lengths[:, 0]
+        return losses, slopes
+
+    def _preferred(self, sums: Float64, reference: Float64, lengths: Float64) -> Sloped:
+        """How much more the model is for the chosen answer [N], and its slope by each sum [N, 2].
+
+        IPO averages over tokens, as its authors do (TRL found so by asking them); so does ORPO,
+        which compares odds and has no reference.
+        """
+        settings, signs = self.settings, np.array([1.0, -1.0])
+        if settings.loss == "orpo":
+            mean = np.minimum(sums / lengths, SURE)
+            rest = -np.expm1(mean)  # 1 - p
+            return (mean - np.log(rest)) @ signs, signs / rest / lengths
+        scale = lengths if settings.average or settings.loss == "ipo" else np.ones_like(lengths)
+        return ((sums - reference) / scale) @ signs, signs / scale
+
+    def figures(self, sums: Float64) -> dict[str, Float64]:
+        """Of each pair, from its sums [P, 2]: ``loss``; ``margin`` (TRL's: beta times how much the
+        log-ratio to the reference is higher for the chosen answer); ``accuracy`` (1 where that is
+        above 0); ``chosen`` and ``rejected``, the log-probability of the whole answer; and
+        ``gained``, how much that has risen over the reference's for the chosen answer."""
+        ratios = sums - self.reference
+        margin = self.settings.beta * (ratios[:, 0] - ratios[:, 1])
+        return {
+            "loss": self(np.arange(len(sums)), sums)[0],
+            "margin": margin,
+            "accuracy": (margin > 0).astype(np.float64),
+            "chosen": sums[:, 0],
+            "rejected": sums[:, 1],
+            "gained": ratios[:, 0],
+        }
+
+
+def _sigmoid(h: Float64, beta: float) -> Sloped:
+    """-log sigmoid(beta h): DPO (Rafailov et al. 2023, arXiv:2305.18290)."""
+    return np.logaddexp(0.0, -beta * h), -beta * np.exp(-np.logaddexp(0.0, beta * h))
+
+
+def _ipo(h: Float64, beta: float) -> Sloped:
+    """(h - 1 / (2 beta))^2 (Azar et al. 2023, arXiv:2310.12036)."""
+    off = h - 1 / (2 * beta)
+    return off**2, 2 * off
+
+
+def _hinge(h: Float64, beta: float) -> Sloped:
+    """max(0, 1 - beta h): SLiC's (Zhao et al. 2023, arXiv:2305.10425)."""
+    return np.maximum(0.0, 1 - beta * h), np.where(beta * h < 1, -beta, 0.0)
+
+
+def _orpo(h: Float64, beta: float) -> Sloped:
+    """-beta log sigmoid(h), of log-odds (Hong et al. 2024, arXiv:2403.07691)."""
+    value, slope = _sigmoid(h, 1.0)
+    return beta * value, beta * slope
+
+
+_LOSSES: Mapping[str, Callable[[Float64, float], Sloped]] = {
+    "sigmoid": _sigmoid,
+    "ipo": _ipo,
+    "hinge": _hinge,
+    "orpo": _orpo,
+}

@@ -18,11 +18,13 @@ class Example:
         weight: float32 [T]; weight of predicting ``tokens[i]`` from those before it. ``weight[0]``
             is always 0, because nothing comes before the first token.
         record: id of the record that it was made from.
+        answers: where each of several answers begins, all to what stands before the first.
     """
 
     tokens: NDArray[np.int32]
     weight: NDArray[np.float32]
     record: str
+    answers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,13 +55,19 @@ class TokenBatch:
 
 
 def pack(examples: Sequence[Example], adapter: int) -> TokenBatch:
-    """Examples -> one batch, one root segment each, all under one adapter slot."""
-    lengths = [len(example.tokens) for example in examples]
+    """Examples -> one batch, one root segment each and one for each of its answers, all under one
+    adapter slot."""
+    lengths: list[int] = []
+    parent: list[int] = []
+    for example in examples:
+        root = len(parent)
+        lengths += np.diff([0, *example.answers, len(example.tokens)]).tolist()
+        parent += [-1] + [root] * len(example.answers)
     return TokenBatch(
         tokens=np.concatenate([example.tokens for example in examples]).astype(np.int32),
         starts=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32),
-        parent=np.full(len(examples), -1, np.int32),
-        adapter=np.full(len(examples), adapter, np.int32),
+        parent=np.array(parent, np.int32),
+        adapter=np.full(len(parent), adapter, np.int32),
         weight=np.concatenate([example.weight for example in examples]).astype(np.float32),
     )
 

@@ -26,6 +26,7 @@ _SCHEMA = pa.schema(
         ("tokens", pa.list_(pa.int32())),
         ("runs", pa.list_(pa.int32())),
         ("weights", pa.list_(pa.float32())),
+        ("answers", pa.list_(pa.int32())),
         ("whole", pa.int32()),
     ]
 )
@@ -48,6 +49,7 @@ class Examples(Sequence[Example]):
         self._tokens = [_Lists(batch.column("tokens")) for batch in batches]
         self._runs = [_Lists(batch.column("runs")) for batch in batches]
         self._weights = [_Lists(batch.column("weights")) for batch in batches]
+        self._answers = [_Lists(batch.column("answers")) for batch in batches]
         self.lengths = _joined([tokens.lengths for tokens in self._tokens])
         whole = _joined([batch.column("whole").to_numpy() for batch in batches])
         self.cut = int(np.count_nonzero(whole > self.lengths))
@@ -70,6 +72,7 @@ class Examples(Sequence[Example]):
             tokens=self._tokens[batch][row],
             weight=np.repeat(self._weights[batch][row], self._runs[batch][row]),
             record=self._records[batch][row].as_py(),
+            answers=tuple(self._answers[batch][row].tolist()),
         )
 
 
@@ -157,6 +160,7 @@ def _batch(rows: list[tuple[Example, int]]) -> pa.RecordBatch:
             _lists(
                 [example.weight[start] for example, start in zip(examples, starts, strict=True)]
             ),
+            _lists([np.array(example.answers, np.int32) for example in examples]),
             pa.array([whole for _, whole in rows], pa.int32()),
         ],
         schema=_SCHEMA,

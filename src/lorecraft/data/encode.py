@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Protocol, TypeVar
 
@@ -68,15 +68,18 @@ def encode_record(record: Record, tokenizer: Tokenizer, max_length: int) -> Exam
     """A record's tokens, at most ``max_length`` of them (cut at the end), and their weights.
 
     Text: every token and the end of text weigh 1; the first, and what is ``given``, 0. Chat: every
-    assistant turn, its end of turn included, weighs 1; all else 0.
+    assistant turn, its end of turn included, weighs 1; all else 0. Of a pair of answers both weigh
+    1, and each is cut where it would end beyond ``max_length``, prompt included; they begin where
+    the tokens of prompt and answer first differ from those of the prompt, which is before its end
+    where tokens merge.
 
     Raises:
         DataError: names ``record.place``: nothing in the record, a turn that is empty or that the
-            chat template refuses, or nothing left to train within ``max_length``.
+            chat template refuses, or nothing left to train (of a pair: to prefer) within
+            ``max_length``.
         ModelError: a chat record for a tokenizer without a chat template.
     """
-    tokens, weight = _encode(record, tokenizer)
-    return _cut(record, tokens, weight, max_length)
+    return _example(record, tokenizer, max_length)[0]
 
 
 def encode_records(
@@ -108,8 +111,7 @@ def encode_stream(
         known.look_at(chunk)
         for record in chunk:
             try:
-                tokens, weight = _encode(record, known)
-                yield _cut(record, tokens, weight, max_length), len(tokens)
+                yield _example(record, known, max_length)
             except DataError as error:
                 if len(mistakes) < MISTAKES_SHOWN:
                     mistakes.append(error)
@@ -142,7 +144,12 @@ class _Tokenised(Tokenizer):
         with suppress(ValueError):
             _learn(
                 self._chats,
-                {chat: None for record in records for chat in _chats(record.messages)},
+                {
+                chat: None
+                for record in records
+                for messages in (record.messages, _other(record))
+                for chat in _chats(messages)
+            },
                 self._tokenizer.chat_all,
             )
 
@@ -204,6 +211,14 @@ def _chats(messages: tuple[Message, ...]) -> Iterator[Chat]:
                     yield _changed(messages, index + 1, probe), False
 
 
+def _example(record: Record, tokenizer: Tokenizer, max_length: int) -> tuple[Example, int]:
+    """With how many tokens it has before it is cut."""
+    if record.rejected:
+        return _pair(record, tokenizer, max_length)
+    tokens, weight = _encode(record, tokenizer)
+    return _cut(record, tokens, weight, max_length), len(tokens)
+
+
 def _cut(record: Record, tokens: list[int], weight: list[float], max_length: int) -> Example:
     if not any(weight[:max_length]):
         raise DataError(
@@ -231,9 +246,59 @@ def _encode(record: Record, tokenizer: Tokenizer) -> tuple[list[int], list[float
     return tokens, [0.0] * given + [1.0] * (len(tokens) - given)
 
 
+def _other(record: Record) -> tuple[Message, ...]:
+    """The conversation that ends with the rejected answer."""
+    if not record.rejected:
+        return ()
+    return (*record.messages[:-1], Message("assistant", record.rejected))
+
+
+def _pair(record: Record, tokenizer: Tokenizer, max_length: int) -> tuple[Example, int]:
+    """The prompt, and where both conversations go on from it."""
+    last = len(record.messages) - 1
+    found = []
+    with _of_template(record):
+        for messages in (record.messages, _other(record)):
+            _check_turns(record, messages)
+            whole = tokenizer.chat(messages, add_generation_prompt=False)
+            found.append((whole, *_turn(messages, last, whole, tokenizer)))
+    begin = min(start for _, start, _ in found)
+    answers = [whole[begin:end] for whole, _, end in found]
+    prompt, length = found[0][0][:begin], begin + sum(map(len, answers))
+    kept = [answer[: max(0, max_length - begin)] for answer in answers]
+    if not begin or not all(kept) or kept[0] == kept[1]:
+        raise DataError(
+            f"{record.place}: nothing to prefer within the first {max_length} tokens "
+            f"(the prompt has {begin}, the answers {len(answers[0])} and {len(answers[1])})",
+            "two answers that differ there",
+            "shorten the pair or raise data.max_length",
+        )
+    example = Example(
+        tokens=np.array(prompt + kept[0] + kept[1], np.int32),
+        weight=np.repeat(np.float32([0, 1]), [begin, len(kept[0]) + len(kept[1])]),
+        record=record.id,
+        answers=(begin, begin + len(kept[0])),
+    )
+    return example, length
+
+
 def _encode_chat(record: Record, tokenizer: Tokenizer) -> tuple[list[int], list[float]]:
     """Stock templates do not say which tokens are the assistant's, so turns are compared."""
     messages = record.messages
+    _check_turns(record, messages)
+    with _of_template(record):
+        whole = tokenizer.chat(messages, add_generation_prompt=False)
+        weight = [0.0] * len(whole)
+        for index, message in enumerate(messages):
+            if message.role == "assistant":
+                start, end = _turn(messages, index, whole, tokenizer)
+                weight[start:end] = [1.0] * (end - start)
+    if weight[:1] == [1.0]:
+        weight[0] = 0.0
+    return whole, weight
+
+
+def _check_turns(record: Record, messages: Sequence[Message]) -> None:
     for number, message in enumerate(messages, start=1):
         if not message.content.strip():
             raise DataError(
@@ -243,22 +308,19 @@ def _encode_chat(record: Record, tokenizer: Tokenizer) -> tuple[list[int], list[
         raise DataError(
             f"{record.place}: the assistant speaks first", "a user's turn before the assistant's"
         )
+
+
+@contextmanager
+def _of_template(record: Record) -> Iterator[None]:
+    """Within: what the chat template refuses becomes a DataError."""
     try:
-        whole = tokenizer.chat(messages, add_generation_prompt=False)
-        weight = [0.0] * len(whole)
-        for index, message in enumerate(messages):
-            if message.role == "assistant":
-                start, end = _turn(messages, index, whole, tokenizer)
-                weight[start:end] = [1.0] * (end - start)
+        yield
     except ValueError as error:
-        roles = ", ".join(message.role for message in messages)
+        roles = ", ".join(message.role for message in record.messages)
         raise DataError(
             f"{record.place}: the chat template refuses roles {roles}: {error}",
             "roles and an order that the model's chat template takes",
         ) from error
-    if weight[:1] == [1.0]:
-        weight[0] = 0.0
-    return whole, weight
 
 
 def _turn(

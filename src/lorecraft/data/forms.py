@@ -40,7 +40,8 @@ _ROLES = {
     "developer": "system",
 }
 _TOOL_ROLES = ("tool", "function", "function_call", "observation", "tool_call", "tool_response")
-_NO_PREFERENCES = "a preference record, which no stage trains on yet (cpt and sft take one answer)"
+_NO_PREFERENCES = "a preference record, which is for a dpo stage: name its file in data.pairs"
+_NO_LABELS = "an answer labelled good or bad, which no stage trains on (KTO); pairs are"
 _NO_TOOLS = "tool calls, which no stage trains on yet"
 
 
@@ -49,7 +50,8 @@ def content(row: Row) -> Content:
 
     - chat (mlx-lm, TRL, OpenAI): ``messages``, each ``role`` and ``content``
     - ShareGPT: ``conversations``, each ``from`` and ``value``; a ``system`` before them
-    - preference (TRL ``chosen`` and ``rejected``; OpenAI ``preferred_output``; ``label``): refused
+    - preference (TRL ``chosen`` and ``rejected``; OpenAI ``preferred_output``; ``label``): refused,
+      see ``pairs``
     - prompt and completion: texts, or lists of messages
     - Alpaca: ``instruction``, ``input``, ``output``; ``system``, ``history``
     - text
@@ -125,7 +127,7 @@ def _prompt_completion(row: Row) -> tuple[Message, ...]:
     if missing:
         raise LineError(f"no '{missing[0]}' beside the other")
     if isinstance(row.get("label"), bool):
-        raise LineError(_NO_PREFERENCES)
+        raise LineError(_NO_LABELS)
     prompt = turns(row["prompt"], "'prompt'", "user")
     return prompt + turns(row["completion"], "'completion'", "assistant")
 

@@ -24,6 +24,7 @@ class Record:
     Attributes:
         id: unique in its stage, stable from run to run.
         messages: the turns; loss is on every assistant turn.
+        rejected: another answer than the last turn's, which is the better one.
         text: continued pre-training text; loss is on all of it that follows ``given``.
         given: the beginning of ``text`` that is neither trained nor scored; usually nothing.
         origin: ``fact`` (tells or asks an injected fact), ``unknown`` (an honest "not known"),
@@ -36,6 +37,7 @@ class Record:
 
     id: str
     messages: tuple[Message, ...] = ()
+    rejected: str = ""
     text: str = ""
     given: str = ""
     origin: Origin = "source"
@@ -46,11 +48,13 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """The line that is written to ``data/``: the form mlx-lm and TRL read, plus our ledger."""
-        body: dict[str, Any] = (
-            {"messages": [{"role": m.role, "content": m.content} for m in self.messages]}
-            if self.messages
-            else {"text": self.text, **({"given": self.given} if self.given else {})}
-        )
+        turns = [{"role": m.role, "content": m.content} for m in self.messages]
+        body: dict[str, Any] = {"messages": turns}
+        if self.rejected:
+            other = {"role": "assistant", "content": self.rejected}
+            body = {"prompt": turns[:-1], "chosen": turns[-1:], "rejected": [other]}
+        elif not turns:
+            body = {"text": self.text, **({"given": self.given} if self.given else {})}
         return body | {
             "id": self.id,
             "origin": self.origin,
@@ -62,9 +66,12 @@ class Record:
     @classmethod
     def from_json(cls, line: dict[str, Any]) -> Record:
         """The inverse of ``to_json``; for lines that Lorecraft wrote itself."""
+        pair = line["prompt"] + line["chosen"] if "rejected" in line else ()
+        turns = line.get("messages", pair)
         return cls(
             id=line["id"],
-            messages=tuple(Message(m["role"], m["content"]) for m in line.get("messages", ())),
+            messages=tuple(Message(m["role"], m["content"]) for m in turns),
+            rejected=line["rejected"][0]["content"] if pair else "",
             text=line.get("text", ""),
             given=line.get("given", ""),
             origin=line["origin"],

@@ -79,7 +79,7 @@ def test_an_instruction_has_its_input_below_and_its_history_before() -> None:
         ({"prompt": "Hi.", "chosen": "Hello.", "rejected": "No."}, "a preference record"),
         ({"chosen": CHAT, "rejected": CHAT}, "a preference record"),
         ({"input": {"messages": CHAT[:1]}, "preferred_output": CHAT[1:]}, "a preference record"),
-        ({"prompt": "Hi.", "completion": "No.", "label": False}, "a preference record"),
+        ({"prompt": "Hi.", "completion": "No.", "label": False}, "an answer labelled"),
         ({"messages": CHAT, "tools": [{"type": "function"}]}, "tool calls"),
         ({"messages": [turn("assistant", None, tool_calls=[{}])]}, r"message 1 .*tool calls"),
         ({"conversations": [*SHARED, from_("observation", "7")]}, r"message 3 .*tool calls"),

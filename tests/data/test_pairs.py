@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from lorecraft.data.pairs import Pair, read_pairs
+from lorecraft.data.pairs import Pair, held_out_by, read_pairs
 from lorecraft.data.records import Message
 from lorecraft.errors import DataError
+from lorecraft.recipe import DatasetSection
 from lorecraft.style.schema import Format
 
 ASK = {"role": "user", "content": "Who lights it?"}
@@ -21,10 +22,10 @@ def say(text: str) -> dict[str, str]:
     return {"role": "assistant", "content": text}
 
 
-def written(folder: Path, *lines: Any) -> Path:
-    path = folder / "pairs.jsonl"
+def written(folder: Path, *lines: Any, name: str = "pairs.jsonl") -> DatasetSection:
+    path = folder / name
     path.write_text("\n".join(json.dumps(line) for line in lines), "utf-8")
-    return path
+    return DatasetSection(path=str(path))
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,12 @@ def written(folder: Path, *lines: Any) -> Path:
         {"prompt": "Who lights it?", "chosen": "Ada does.", "rejected": "Ada"},
         {"prompt": [ASK], "chosen": [say("Ada does.")], "rejected": [say("Ada")]},
         {"chosen": [ASK, say("Ada does.")], "rejected": [ASK, say("Ada")]},
+        {"prompt": "Who lights it?", "chosen": [ASK, say("Ada does.")], "rejected": "Ada"},
+        {
+            "input": {"messages": [ASK], "tools": []},
+            "preferred_output": [say("Ada does.")],
+            "non_preferred_output": [say("Ada")],
+        },
     ],
 )
 def test_every_form_of_a_pair_is_read(tmp_path: Path, line: dict[str, Any]) -> None:
@@ -70,6 +77,33 @@ def test_pairs_that_cannot_be_used_are_named_and_counted(tmp_path: Path) -> None
         "pairs.jsonl: pair again: made from a test record (t8)",
         "pairs.jsonl: pair two: prompts differ",
     ]
+
+
+def test_a_test_record_is_known_by_its_id_and_by_its_prompt(tmp_path: Path) -> None:
+    tested = written(tmp_path, {"id": "t7", "messages": [ASK, say("Ada.")]}, name="test.jsonl")
+    good = {"prompt": "Who?", "chosen": "Ada.", "rejected": "Ada"}
+    pairs = written(
+        tmp_path,
+        good | {"id": "t7"},
+        good | {"id": "p2", "source": "t7"},
+        good | {"id": "p3", "prompt": "who lights it"},
+        good,
+    )
+    with pytest.raises(DataError) as found:
+        read_pairs(pairs, held_out=held_out_by(tested))
+    assert str(found.value).splitlines()[:4] == [
+        "3 of 4 pairs cannot be used (made from a test record 3):",
+        "pairs.jsonl: pair t7: made from a test record (t7)",
+        "pairs.jsonl: pair p2: made from a test record (t7)",
+        "pairs.jsonl: pair p3: made from a test record, by its prompt",
+    ]
+
+
+def test_pairs_come_from_a_table_too(tmp_path: Path) -> None:
+    table = tmp_path / "pairs.csv"
+    table.write_text("prompt,system,chosen,rejected\nWho?,Be brief.,Ada.,I think Ada.\n", "utf-8")
+    (pair,) = read_pairs(DatasetSection(path=str(table)))
+    assert pair.prompt == (Message("system", "Be brief."), Message("user", "Who?"))
 
 
 def test_of_many_bad_pairs_twenty_are_named(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from lorecraft.data.pairs import read_pairs
 from lorecraft.data.similar import Similar
 from lorecraft.data.sources import read_records
 from lorecraft.knowledge.ontology import normal
-from lorecraft.recipe import RecordsSection
+from lorecraft.recipe import DatasetSection, RecordsSection
 from lorecraft.style.check import check, count_words
 from lorecraft.style.load import load_format
 from lorecraft.style.near_misses import FLAWS
@@ -136,7 +136,7 @@ def test_lorecraft_reads_them(records: Lines) -> None:
 )
 def test_each_pair_has_one_known_flaw(records: Lines, file: str, side: str) -> None:
     held_out = {record["id"] for record in records["test"]}
-    pairs = read_pairs(NOTES / file, FORMAT, held_out)
+    pairs = read_pairs(DatasetSection(path=str(NOTES / file)), FORMAT, held_out)
     answers = {record["id"]: answer(record) for record in records[side]}
     assert len({pair.id for pair in pairs}) == len(pairs) == 2 * len(answers)
     counts = Counter(pair.flaw for pair in pairs)
@@ -150,7 +150,7 @@ def test_each_pair_has_one_known_flaw(records: Lines, file: str, side: str) -> N
 
 
 def test_an_unsupported_claim_is_nowhere_in_the_paragraph() -> None:
-    for pair in read_pairs(NOTES / "pairs.jsonl"):
+    for pair in read_pairs(DatasetSection(path=str(NOTES / "pairs.jsonl"))):
         if pair.flaw == "unsupported_claim":
             (claim,) = set(pair.rejected.splitlines()) - set(pair.chosen.splitlines())
             assert normal(claim) not in normal(pair.prompt[0].content)

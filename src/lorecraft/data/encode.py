@@ -145,11 +145,11 @@ class _Tokenised(Tokenizer):
             _learn(
                 self._chats,
                 {
-                chat: None
-                for record in records
-                for messages in (record.messages, _other(record))
-                for chat in _chats(messages)
-            },
+                    chat: None
+                    for record in records
+                    for messages in (record.messages, _other(record))
+                    for chat in _chats(messages)
+                },
                 self._tokenizer.chat_all,
             )
 
@@ -275,7 +275,7 @@ def _pair(record: Record, tokenizer: Tokenizer, max_length: int) -> tuple[Exampl
         )
     example = Example(
         tokens=np.array(prompt + kept[0] + kept[1], np.int32),
-        weight=np.repeat(np.float32([0, 1]), [begin, len(kept[0]) + len(kept[1])]),
+        weight=np.array([0.0] * begin + [1.0] * sum(map(len, kept)), np.float32),
         record=record.id,
         answers=(begin, begin + len(kept[0])),
     )

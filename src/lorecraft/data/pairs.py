@@ -5,20 +5,31 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from lorecraft.data.forms import turns
-from lorecraft.data.records import Message
+from lorecraft.data import forms
+from lorecraft.data.forms import Row
+from lorecraft.data.records import Message, Record
+from lorecraft.data.sources import files_of
 from lorecraft.errors import DataError
-from lorecraft.knowledge.jsonl import MISTAKES_SHOWN, LineError, read_lines
+from lorecraft.knowledge.jsonl import MISTAKES_SHOWN, LineError
+from lorecraft.knowledge.ontology import normal
+from lorecraft.knowledge.rows import open_rows
+from lorecraft.recipe import DatasetSection
 from lorecraft.style.check import check
 from lorecraft.style.schema import Format
 
 EXPECTED = (
-    '{"prompt": "...", "chosen": "...", "rejected": "..."}, each a text or a list of messages, '
-    "one object a line"
+    '{"prompt": "...", "chosen": "...", "rejected": "..."}, each a text or a list of messages, or '
+    'OpenAI\'s "input", "preferred_output" and "non_preferred_output"'
 )
+COLUMNS = frozenset(
+    {"prompt", "chosen", "rejected", "input", "preferred_output", "non_preferred_output"}
+    | {"system", "id", "flaw", "rule", "source"}
+)
+
+
+Prompt = tuple[Message, ...]
 
 
 @dataclass(frozen=True)
@@ -36,7 +47,7 @@ class Pair:
     """
 
     id: str
-    prompt: tuple[Message, ...]
+    prompt: Prompt
     chosen: str
     rejected: str
     flaw: str = ""
@@ -55,34 +66,45 @@ class Pair:
             "source": self.source,
         }
 
+    def to_record(self) -> Record:
+        """What a stage trains on."""
+        return Record(
+            id=self.id,
+            messages=(*self.prompt, Message("assistant", self.chosen)),
+            rejected=self.rejected,
+            place=f"pair {self.id}",
+        )
+
 
 def read_pairs(
-    path: Path, format: Format | None = None, held_out: Container[str] = ()
+    section: DatasetSection, format: Format | None = None, held_out: Container[str] = ()
 ) -> list[Pair]:
-    """The pairs of a JSON-lines file.
+    """The pairs of JSON lines, JSON arrays, CSV and Parquet, in TRL's form or OpenAI's.
 
-    Without ``prompt``, ``chosen`` and ``rejected`` are whole chats that differ in the last turn.
+    Without ``prompt``, ``chosen`` and ``rejected`` are whole chats that differ in the last turn;
+    with it they may be whole chats too.
 
     Args:
-        path: the file.
+        section: where they are.
         format: what every chosen answer keeps to, if given.
-        held_out: ids of the test set, which no pair may come from.
+        held_out: the test set, which no pair may come from; see ``held_out_by``.
 
     Raises:
         DataError: lines that cannot be read; or pairs whose answers are equal, whose prompts
             differ, whose chosen answer breaks the format, or that come from the test set: counted
             by what is wrong, the first 20 named.
     """
-
-    def parse(line: dict[str, Any], number: int) -> tuple[Pair, tuple[Message, ...]]:
-        return _parse(line, f"{path.name}:{number}")
-
     faults: list[tuple[str, str]] = []
     pairs = []
-    for pair, other in read_lines(path, parse, EXPECTED):
-        pairs.append(pair)
-        if wrong := _fault(pair, other, format, held_out):
-            faults.append((f"{path.name}: pair {pair.id}: {wrong[0]}{wrong[1]}", wrong[0]))
+    for file in files_of(section):
+
+        def parse(row: Row, number: int, name: str = file.name) -> tuple[Pair, Prompt]:
+            return _parse(row, f"{name}:{number}")
+
+        for pair, other in open_rows(file.path, parse, EXPECTED, COLUMNS):
+            pairs.append(pair)
+            if wrong := _fault(pair, other, format, held_out):
+                faults.append((f"{file.name}: pair {pair.id}: {wrong[0]}{wrong[1]}", wrong[0]))
     if faults:
         counts = Counter(kind for _, kind in faults)
         told = ", ".join(f"{kind} {count}" for kind, count in counts.most_common())
@@ -97,40 +119,71 @@ def read_pairs(
     return pairs
 
 
+def held_out_by(section: DatasetSection) -> frozenset[str]:
+    """What test records are known by: their ids, and what they ask, less case and punctuation."""
+
+    def parse(row: Row, number: int) -> list[str]:
+        asked = [turn.content for turn in forms.content(row)[0] if turn.role == "user"]
+        return [normal(" ".join(asked)), *([str(row["id"])] if row.get("id") is not None else [])]
+
+    columns = forms.COLUMNS | {"id"}
+    rows = [open_rows(file.path, parse, forms.EXPECTED, columns) for file in files_of(section)]
+    return frozenset(known for some in rows for each in some for known in each if known)
+
+
 def _fault(
-    pair: Pair, other: tuple[Message, ...], format: Format | None, held_out: Container[str]
+    pair: Pair, other: Prompt, format: Format | None, held_out: Container[str]
 ) -> tuple[str, str] | None:
     """``(what is wrong, where)``."""
     if pair.prompt != other:
         return "prompts differ", ""
     if pair.chosen.strip() == pair.rejected.strip():
         return "answers are equal", ""
-    if pair.source and pair.source in held_out:
-        return "made from a test record", f" ({pair.source})"
+    asked = normal(" ".join(turn.content for turn in pair.prompt if turn.role == "user"))
+    known = [name for name in (pair.source, pair.id, asked) if name and name in held_out]
+    if known:
+        where = f" ({known[0]})" if known[0] != asked else ", by its prompt"
+        return "made from a test record", where
     if format and (broken := check(format, pair.chosen)):
         return "chosen answer breaks the format", f" ({broken[0]})"
     return None
 
 
-def _parse(line: dict[str, Any], name: str) -> tuple[Pair, tuple[Message, ...]]:
+def _parse(row: Row, name: str) -> tuple[Pair, Prompt]:
     """A pair, and the prompt of its rejected answer."""
+    line = {key: value for key, value in row.items() if value is not None}
+    if "preferred_output" in line:
+        given = line.get("input")
+        line["prompt"] = given.get("messages") if isinstance(given, dict) else given
+        line["chosen"] = line["preferred_output"]
+        if "non_preferred_output" in line:
+            line["rejected"] = line["non_preferred_output"]
     for key in ("chosen", "rejected"):
         if key not in line:
             raise LineError(f"no '{key}'")
-    chosen, rejected = (turns(line[key], f"'{key}'", "assistant") for key in ("chosen", "rejected"))
+    chosen, rejected = (
+        forms.turns(line[key], f"'{key}'", "assistant") for key in ("chosen", "rejected")
+    )
     for key, messages in (("chosen", chosen), ("rejected", rejected)):
         if messages[-1].role != "assistant":
             raise LineError(f"'{key}' does not end with an assistant turn")
-    prompt = turns(line["prompt"], "'prompt'", "user") if "prompt" in line else ()
+    prompt = forms.turns(line["prompt"], "'prompt'", "user") if "prompt" in line else ()
     if not prompt and len(chosen) == 1:
         raise LineError("no 'prompt'")
+    if line.get("system"):
+        prompt = (Message("system", forms.filled(line["system"], "'system'")), *prompt)
     pair = Pair(
         id=str(line.get("id", name)),
-        prompt=prompt + chosen[:-1],
+        prompt=_joined(prompt, chosen[:-1]),
         chosen=chosen[-1].content,
         rejected=rejected[-1].content,
         flaw=str(line.get("flaw", "")),
         rule=str(line.get("rule", "")),
         source=str(line.get("source", "")),
     )
-    return pair, prompt + rejected[:-1]
+    return pair, _joined(prompt, rejected[:-1])
+
+
+def _joined(prompt: Prompt, turns: Prompt) -> Prompt:
+    """The turns after the prompt, unless they begin with it."""
+    return turns if prompt and turns[: len(prompt)] == prompt else prompt + turns

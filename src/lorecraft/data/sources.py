@@ -13,7 +13,7 @@ from lorecraft.errors import DataError
 from lorecraft.knowledge.files import SourceFile, files_at
 from lorecraft.knowledge.jsonl import LineError, Lines
 from lorecraft.knowledge.rows import SUFFIXES, open_rows, unit_of
-from lorecraft.recipe import RecordsSection
+from lorecraft.recipe import DatasetSection, RecordsSection
 from lorecraft.recipe.values import HUB
 
 
@@ -32,7 +32,7 @@ def read_records(
     wanted = section.columns()
     found: list[Lines[Record]] = []
     wrong: list[DataError] = []
-    for file in _files(section):
+    for file in files_of(section):
         try:
             unit = unit_of(file.path)
             parse = partial(_record, section if wanted else None, origin, tags, file.name, unit)
@@ -47,7 +47,8 @@ def read_records(
     return Joined(*found)
 
 
-def _files(section: RecordsSection) -> list[SourceFile]:
+def files_of(section: DatasetSection) -> list[SourceFile]:
+    """The files that a section names; those of the hub are fetched. Raises DataError."""
     if section.path.startswith(HUB):
         name = section.path.removeprefix(HUB)
         return hub_sets.fetch(name, section.config, section.split, section.revision)

@@ -4,6 +4,7 @@ from lorecraft.recipe.load import load_recipe, to_yaml
 from lorecraft.recipe.schema import (
     AdapterSection,
     DataSection,
+    DatasetSection,
     ExamSection,
     KnowledgeSection,
     ModelSection,
@@ -19,6 +20,7 @@ from lorecraft.recipe.smoke import smoke
 __all__ = [
     "AdapterSection",
     "DataSection",
+    "DatasetSection",
     "ExamSection",
     "KnowledgeSection",
     "ModelSection",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -101,11 +102,12 @@ def _contradictions(source: Source) -> list[Mistake]:
     found = []
     knowledge, data, require = (section(name) for name in ("knowledge", "data", "require"))
     own = [knowledge.get(key) for key in ("facts", "tables", "documents", "python")]
-    if not any(own) and not data.get("train"):
+    if not any(own) and not data.get("train") and not data.get("pairs"):
         expected = "knowledge.facts or data.train, or another source (docs/data.md)"
         found.append(Mistake(1, f"nothing to learn from; expected {expected}"))
-    if data.get("valid") and not data.get("train"):
-        found.append(Mistake(source.line(("data", "valid")), "data.valid: there is no data.train"))
+    for key, of in (("valid", "train"), ("pairs_valid", "pairs")):
+        if data.get(key) and not data.get(of):
+            found.append(Mistake(source.line(("data", key)), f"data.{key}: there is no data.{of}"))
     if knowledge.get("tables") and not knowledge.get("ontology"):
         line = source.line(("knowledge", "tables"))
         found.append(
@@ -144,6 +146,8 @@ def _contradictions(source: Source) -> list[Mistake]:
             if require.get(name) is not None
         ]
     stages = source.value.get("stages")
+    if isinstance(stages, list):
+        found += _of_pairs(source, stages, bool(data.get("pairs")))
     if data.get("general") == "none" and isinstance(stages, list):
         found += [
             Mistake(
@@ -154,6 +158,23 @@ def _contradictions(source: Source) -> list[Mistake]:
             if isinstance(stage, dict) and stage.get("general")
         ]
     return found
+
+
+def _of_pairs(source: Source, stages: list[Any], pairs: bool) -> Iterator[Mistake]:
+    """Where stages and pairs do not go together."""
+    kinds = [stage.get("kind") if isinstance(stage, dict) else None for stage in stages]
+    if pairs and "dpo" not in kinds:
+        yield Mistake(source.line(("data", "pairs")), "data.pairs: there is no stage of kind dpo")
+    for index, (stage, kind) in enumerate(zip(stages, kinds, strict=True)):
+        at = f"stages[{index + 1}]"
+        if kind == "dpo" and not pairs:
+            yield Mistake(source.line(("stages", index, "kind")), f"{at}: there is no data.pairs")
+        if kind == "dpo" and stage.get("general"):
+            text = f"{at}.general: pairs are not mixed with general records"
+            yield Mistake(source.line(("stages", index, "general")), text)
+        if kind != "dpo" and isinstance(stage, dict) and stage.get("preference"):
+            text = f"{at}.preference: said of a dpo stage alone"
+            yield Mistake(source.line(("stages", index, "preference")), text)
 
 
 def _refusal(path: Path, mistakes: list[Mistake]) -> RecipeError:

@@ -7,9 +7,9 @@ YAML; every key, its meaning and its default stand in docs/recipe.md, which is m
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from annotated_types import Ge, Le, Lt
+from annotated_types import Ge, Le
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -118,11 +118,8 @@ class KnowledgeSection(Section):
     )
 
 
-class RecordsSection(Section):
-    """JSON lines, a JSON array, CSV or Parquet, in the forms that mlx-lm, TRL, OpenAI, ShareGPT and
-    Alpaca have: these are found by their columns (see data.md). Columns of other names are mapped
-    by templates, such as `prompt: "Solve this: {problem}"` and `completion: "{solution}"`. A path
-    alone needs no key: `train: records.jsonl`."""
+class DatasetSection(Section):
+    """JSON lines, a JSON array, CSV or Parquet. A path alone needs no key: `pairs: pairs.jsonl`."""
 
     path: Dataset = Field(description="Where the records are.")
     config: str | None = Field(
@@ -132,6 +129,23 @@ class RecordsSection(Section):
     revision: str | None = Field(
         None, description="Branch, tag or commit of a data set of the hub."
     )
+
+    @model_validator(mode="after")
+    def _of_hub(self) -> Self:
+        if (self.config or self.revision) and not self.path.startswith(HUB):
+            what = "config" if self.config else "revision"
+            raise PydanticCustomError(
+                "path", "{what} is said of a data set of the hub (hf:...)", {"what": what}
+            )
+        return self
+
+
+class RecordsSection(DatasetSection):
+    """JSON lines, a JSON array, CSV or Parquet, in the forms that mlx-lm, TRL, OpenAI, ShareGPT and
+    Alpaca have: these are found by their columns (see data.md). Columns of other names are mapped
+    by templates, such as `prompt: "Solve this: {problem}"` and `completion: "{solution}"`. A path
+    alone needs no key: `train: records.jsonl`."""
+
     messages: Template | None = Field(
         None, description="The column with the turns of a chat, alone in its braces."
     )
@@ -157,16 +171,18 @@ class RecordsSection(Section):
             )
         if self.system and not self.prompt:
             raise PydanticCustomError("path", "system stands before prompt, which is not given")
-        if (self.config or self.revision) and not self.path.startswith(HUB):
-            what = "config" if self.config else "revision"
-            raise PydanticCustomError(
-                "path", "{what} is said of a data set of the hub (hf:...)", {"what": what}
-            )
         return self
 
 
 Records = Annotated[
     RecordsSection | None,
+    BeforeValidator(path_alone),
+    f"a file, a folder, a glob, {HUB}owner/name or keys such as path and split",
+]
+
+
+Pairs = Annotated[
+    DatasetSection | None,
     BeforeValidator(path_alone),
     f"a file, a folder, a glob, {HUB}owner/name or keys such as path and split",
 ]
@@ -179,6 +195,24 @@ class DataSection(Section):
     valid: Records = Field(
         None,
         description="Ready-made validation records; without them a part of `train` is set aside.",
+    )
+    pairs: Pairs = Field(
+        None,
+        description="Preference pairs for a `dpo` stage: a prompt, a chosen and a rejected answer "
+        "(TRL's or OpenAI's form, see [preferences.md](preferences.md)).",
+    )
+    pairs_valid: Pairs = Field(
+        None, description="Pairs to validate with; without them a part of `pairs` is set aside."
+    )
+    format: InputFile | None = Field(
+        None,
+        description="A house style (see [format.md](format.md)); pairs whose chosen answer breaks it are "
+        "refused.",
+    )
+    test: Pairs = Field(
+        None,
+        description="Records kept for a test of your own; pairs made from one of them (by `id`, "
+        "`source` or prompt) are refused.",
     )
     general: Literal["builtin", "none"] | InputFile = Field(
         "builtin",
@@ -318,7 +352,7 @@ class PreferenceSection(Section):
         description="How closely the model keeps to the reference: higher is closer. For `orpo` "
         "the weight of the preference beside the SFT term.",
     )
-    label_smoothing: Annotated[float, Ge(0), Lt(0.5)] = Field(
+    label_smoothing: Annotated[float, Ge(0), Le(0.5)] = Field(
         0.0, description="Share of the pairs that may be the wrong way round."
     )
     sft: NotNegative = Field(
@@ -341,12 +375,14 @@ class StageSection(Section):
         "`sft`: supervised fine-tuning on chats, loss on the assistant's turns. `dpo`: direct "
         "preference optimisation on pairs of answers."
     )
-    preference: PreferenceSection = PreferenceSection()
+    preference: PreferenceSection | None = None
     epochs: Count = Field(3, description="Passes over the training records.")
     limits: StageLimits = StageLimits()
     batch_size: Count = Field(16, description="Records in one forward pass.")
     accumulate: Count = Field(1, description="Forward passes in one optimiser step.")
-    learning_rate: Positive = Field(1e-4, description="Highest learning rate.")
+    learning_rate: Positive = Field(
+        1e-4, description="Highest learning rate; for `dpo` 5e-6 if not given."
+    )
     schedule: Literal["cosine", "constant", "linear"] = Field(
         "cosine", description="How the learning rate falls after the warm-up."
     )
@@ -360,11 +396,24 @@ class StageSection(Section):
         "The best adapter is kept either way.",
     )
     min_delta: NotNegative = Field(
-        0.0, description="A fall of the validation error (0 to 1) by less than this is no gain."
+        0.0,
+        description="A fall of the validation error (0 to 1; for `dpo` the validation loss) by "
+        "less than this is no gain.",
     )
     general: Annotated[float, Ge(0), Le(0.95)] = Field(
-        0.3, description="Share of general records in the mix; 0 if `data.general` is `none`."
+        0.3,
+        description="Share of general records in the mix; 0 if `data.general` is `none`, and for "
+        "`dpo`.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, given: Any) -> Any:
+        """Defaults of a stage on pairs."""
+        if not isinstance(given, dict) or given.get("kind") != "dpo":
+            return given
+        filled = {key: value for key, value in given.items() if value is not None}
+        return {"learning_rate": 5e-6, "general": 0.0, "preference": {}} | filled
 
 
 class ExamSection(Section):
@@ -440,8 +489,9 @@ def _kinds(sections: dict[str, Any]) -> list[str]:
         _given(sections, "knowledge", key) for key in ("facts", "tables", "documents", "python")
     )
     facts = facts or tables
-    chats = packages or _given(sections, "data", "train")
-    return ["cpt"] * bool(facts or documents) + ["sft"] * bool(facts or chats)
+    chats, pairs = (_given(sections, "data", key) for key in ("train", "pairs"))
+    kinds = ["cpt"] * bool(facts or documents) + ["sft"] * bool(facts or packages or chats)
+    return kinds + ["dpo"] * bool(pairs)
 
 
 class Recipe(Section):
@@ -471,7 +521,7 @@ class Recipe(Section):
     stages: tuple[StageSection, ...] = Field(
         min_length=1,
         description="If not given: CPT when there are facts or documents, then SFT when there are "
-        "facts, packages or `data.train`.",
+        "facts, packages or `data.train`, then DPO when there are `data.pairs`.",
     )
     limits: LimitsSection = LimitsSection()
     exam: ExamSection = ExamSection()

@@ -122,7 +122,7 @@ def _own(bench: Workbench, recipe: Recipe, prepared: Prepared) -> list[Example]:
         record.id: record
         for data in prepared.stages.values()
         for record in data.valid
-        if record.origin == "source"
+        if record.origin == "source" and not record.rejected
     }
     length = bench.info.longest(recipe.data.max_length)
     return encode_records(list(own.values()), bench.tokenizer, length)[0]

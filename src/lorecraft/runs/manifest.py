@@ -24,6 +24,9 @@ from lorecraft.runs.files import file_hash, fingerprint, read_json, write_json
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
 
+RECORDS = ("train", "valid", "pairs", "pairs_valid")
+"""The keys of ``data`` that name data sets."""
+
 
 def begin(recipe: Recipe, directory: RunDirectory, small: bool = False) -> None:
     """Write the manifest, or bring it up to date; the time of the first start is kept, that of an
@@ -60,7 +63,7 @@ def source_hashes(recipe: Recipe) -> dict[str, str]:
         for key, path in section.model_dump().items()
         if isinstance(path, Path)
     }
-    ready = {"data.train": recipe.data.train, "data.valid": recipe.data.valid}
+    ready = {f"data.{key}": getattr(recipe.data, key) for key in RECORDS}
     if recipe.style is not None:
         ready["style.test"] = recipe.style.test
     for key, records in ready.items():

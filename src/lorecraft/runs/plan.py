@@ -229,7 +229,7 @@ def _own_tokens(prepared: Prepared, loads: Sequence[StageLoad]) -> int:
         record.id: int(length)
         for load in loads
         for record, length in zip(prepared.stages[load.name].valid, load.valid.lengths, strict=True)
-        if record.origin == "source"
+        if record.origin == "source" and not record.rejected
     }
     return sum(own.values())
 
@@ -238,6 +238,8 @@ def _stage_plan(load: StageLoad, figures: Figures) -> StagePlan:
     seconds = None
     if figures:
         validated = load.validations * int(load.valid.lengths.sum())
+        if load.section.preference is not None:  # the reference reads all of it once
+            validated += int(load.train.lengths.sum() + load.valid.lengths.sum())
         seconds = load.tokens * figures[f"{load.name} step"]
         seconds += validated * figures[f"{load.name} score"]
         seconds = min(seconds, 60 * (load.section.limits.minutes or math.inf))

@@ -12,6 +12,7 @@ from lorecraft.data import audit, tellings
 from lorecraft.data.derived import derived_records
 from lorecraft.data.docstrings import docstring_records
 from lorecraft.data.mix import general_records, mix
+from lorecraft.data.pairs import held_out_by, read_pairs
 from lorecraft.data.passages import passage_records
 from lorecraft.data.records import Record
 from lorecraft.data.sources import read_records
@@ -40,6 +41,7 @@ from lorecraft.recipe import (
     StyleSection,
 )
 from lorecraft.runs.files import read_json, read_lines, write_json, write_lines
+from lorecraft.style.load import load_format
 
 Item = TypeVar("Item")
 
@@ -99,8 +101,12 @@ def prepare(recipe: Recipe, names: list[str]) -> Prepared:
     examined = split_absent(facts, ontology, recipe.seed)[1] if ontology else ()
     own = _own(recipe)
     general = _general(recipe.data, recipe.seed)
+    pairs = _pairs(recipe)
     stages = {}
     for name, stage in zip(names, recipe.stages, strict=True):
+        if stage.kind == "dpo":
+            stages[name] = StageData(*(_evenly(part, recipe.data.limit) for part in pairs))
+            continue
         made = _told(facts, ontology, stage, recipe)
         train, valid = (
             Joined(records, _of_stage(mine, stage, recipe))
@@ -249,10 +255,25 @@ def _own(recipe: Recipe) -> tuple[Sequence[Record], Sequence[Record]]:
 
 def _of_stage(records: Sequence[Record], stage: StageSection, recipe: Recipe) -> Sequence[Record]:
     """Text goes to continued pre-training and chat to fine-tuning, where a recipe has both."""
-    kinds = {other.kind for other in recipe.stages}
+    kinds = {other.kind for other in recipe.stages} - {"dpo"}
     if len(kinds) == 1:
         return records
     return where(lambda record: bool(record.text) == (stage.kind == "cpt"), records)
+
+
+def _pairs(recipe: Recipe) -> tuple[Sequence[Record], Sequence[Record]]:
+    """The preference pairs, to train on and to validate with; none where no stage learns from
+    them."""
+    data = recipe.data
+    if data.pairs is None or all(stage.kind != "dpo" for stage in recipe.stages):
+        return [], []
+    format = load_format(data.format) if data.format else None
+    held_out = held_out_by(data.test) if data.test else frozenset()
+    train = [pair.to_record() for pair in read_pairs(data.pairs, format, held_out)]
+    if data.pairs_valid is None:
+        return split_groups(train, VALID_SHARE, recipe.seed)
+    valid = read_pairs(data.pairs_valid, format, held_out)
+    return train, [pair.to_record() for pair in valid]
 
 
 def _general(section: DataSection, seed: int) -> dict[str, Sequence[Record]]:

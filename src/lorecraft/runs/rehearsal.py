@@ -13,6 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
 from lorecraft.adapters.spec import AdapterSpec
 from lorecraft.data.batches import Example, pack
 from lorecraft.engines import create
@@ -20,6 +22,7 @@ from lorecraft.engines.base import BASE, Engine, Outline, Request
 from lorecraft.recipe import Recipe
 from lorecraft.runs.workbench import adapter_spec
 from lorecraft.runs.workload import ExamLoad, StageLoad
+from lorecraft.training.preference import objective
 
 FEW, MORE = 2, 6
 """Blocks of the two sketches from whose difference a block's share is known."""
@@ -89,8 +92,10 @@ def _try(
     figures: Figures = {}
 
     def step(batches: Sequence[Sequence[Example]]) -> None:
-        for batch in batches:
-            engine.accumulate(pack(batch, slot))
+        for examples in batches:
+            batch = pack(examples, slot)
+            known = np.zeros((len(examples), 2))  # as if the reference had said it
+            engine.accumulate(batch, objective(stage.section.preference, batch, known))
         engine.update(0.0)
 
     def score(batch: Sequence[Example]) -> None:

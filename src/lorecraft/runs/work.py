@@ -116,7 +116,7 @@ class Work:
         settings = recipe.data.model_dump()
         if "data.general" in sources:  # files are known by their content
             del settings["general"]
-        for key in ("train", "valid"):
+        for key in manifest.RECORDS:
             if f"data.{key}" in sources:
                 del settings[key]["path"]
         # A format is checked at the exam, which knows it by itself.

@@ -30,6 +30,7 @@ class StageProgress:
     validation_seconds: float = 0.0
     saving_seconds: float = 0.0
     validated: int = -1
+    unlearning: bool = False
     stopped_by: str = ""
     stopping: dict[str, Any] = field(default_factory=dict)
     curves: Curve = field(default_factory=list)

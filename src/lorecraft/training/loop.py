@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lorecraft.data.batches import Example, TokenBatch, pack
 from lorecraft.engines.base import Engine, LossSum
+from lorecraft.engines.pairs import summed
 from lorecraft.errors import OutOfMemory
 from lorecraft.recipe.schema import StageSection
 from lorecraft.training.checkpoints import CheckpointStore
 from lorecraft.training.limits import Curve, Limits, StageProgress
+from lorecraft.training.preference import Figures, Preference, objective, totals, unlearned
 from lorecraft.training.schedule import learning_rate
 from lorecraft.training.spikes import WINDOW, spike
 from lorecraft.training.steps import pieces, step_batches, steps_per_epoch, total_steps
@@ -31,12 +34,19 @@ GOOD_STEPS = 10
 BAD_STEPS = 3
 """So many steps in a row without a finite loss end a stage."""
 
-Arrays = dict[str, NDArray[np.generic]]
+FIGURES = ("margin", "accuracy", "chosen", "rejected")
+"""What is told of pairs besides their loss; see ``Preference.figures``."""
+
+Arrays = dict[str, NDArray[Any]]
+Piece = tuple[Sequence[int], TokenBatch]
+"""Indices of examples, and these as a batch."""
+T = TypeVar("T")
 
 
 class OnEvent(Protocol):
     """Told what happens: ``step``, ``valid``, ``spike`` (a step whose loss stands out), ``nan``,
-    ``memory`` (there was not enough), ``kept`` (what is computed once for all epochs), ``stop``;
+    ``memory`` (there was not enough), ``kept`` (what is computed once for all epochs),
+    ``reference`` (it is asked once), ``unlearning`` (chosen answers become less likely), ``stop``;
     ``resume``, ``passed_over`` (a checkpoint that cannot be used)."""
 
     def __call__(self, kind: str, **fields: Any) -> None: ...
@@ -55,12 +65,13 @@ class StageResult:
         steps: optimiser steps done.
         best_step: the step whose adapter is kept.
         best_valid_error: mean probability that the kept adapter withholds from the right tokens of
-            the validation examples, 0 to 1; None if no validation gave a finite loss. Then the
-            last adapter is kept.
+            the validation examples, 0 to 1, or of pairs its loss; None if no validation gave a
+            finite loss. Then the last adapter is kept.
         stopped_by: ``steps`` (all done), ``tokens``, ``deadline``, ``patience`` or ``nan``.
         tokens: tokens seen, prompts included.
         seconds: spent training and validating, in all its runs together.
-        curves: ``{"step", "loss"}`` and ``{"step", "valid_loss", "valid_error"}`` in order.
+        curves: ``{"step", "loss"}`` and ``{"step", "valid_loss", "valid_error"}`` in order; of
+            pairs each with ``FIGURES`` too, ``valid_`` before those of a validation.
     """
 
     steps: int
@@ -91,7 +102,8 @@ def train_stage(
     A checkpoint that is there is gone on from, and the end is the same to the last bit. Without
     ``valid`` the last adapter is kept. After a step that is not finite the engine goes back to the
     last state that was seen to be good, at half the rate; the data go on. Where memory does not
-    suffice for a batch it is computed in two halves, from then on.
+    suffice for a batch it is computed in two halves, from then on. Where the stage has pairs, the
+    adapter as it comes is the reference, asked for each answer's log-probability once.
 
     Args:
         seconds: how long this call may take, its last validation and saving included. A stage that
@@ -129,6 +141,7 @@ class _StageRun:
         self.stopping = Stopping(stage.patience, stage.min_delta)
         self.best: Arrays = {}
         self.good: Arrays = {}
+        self.reference: Arrays = {}
         self.clock, self.save_at = clock, clock() + CHECKPOINT_SECONDS
         self.limits = Limits(stage.limits, seconds, clock)
 
@@ -138,6 +151,7 @@ class _StageRun:
         self.limits.begin(progress)
         self._begin_keeping(resumed, should_stop)
         if not resumed:
+            self._ask_reference(should_stop)
             self.good = self.engine.state()
             self._validate()
         for group in self._groups():
@@ -179,11 +193,32 @@ class _StageRun:
         passed = min(progress.step, self.first_epoch)
         groups = islice(step_batches(lengths, self.stage, self.seed), passed)
         trained = chain.from_iterable(map(self._in_pieces, groups))
-        for batch in chain(self._valid_batches(), trained):
+        for _, batch in chain(self._in_order(self.valid), trained):
             self.engine.keep(batch)
             if should_stop():
                 self._keep()
                 raise Interrupted
+
+    def _ask_reference(self, should_stop: Callable[[], bool]) -> None:
+        """What the adapter as it comes finds each answer's log-probability to be, [N, 2]."""
+        if self.stage.preference is None:
+            return
+        self.on_event("reference", pairs=len(self.train) + len(self.valid))
+        for part, examples in (("train", self.train), ("valid", self.valid)):
+            known = self.reference[part] = np.zeros((len(examples), 2))
+
+            def ask(examples: Sequence[Example] = examples, known: Any = known) -> None:
+                for indices, batch in self._in_order(examples):
+                    answers = summed(batch, self.engine.score(batch))[batch.parent >= 0]
+                    known[indices] = answers.reshape(-1, 2)
+                    if should_stop():
+                        raise Interrupted
+
+            self._with_room(ask)
+
+    def _objective(self, part: str, indices: Sequence[int], batch: TokenBatch) -> Preference | None:
+        known = self.reference[part][indices] if self.reference else None
+        return objective(self.stage.preference, batch, known)
 
     def _groups(self) -> Iterator[list[list[int]]]:
         lengths = [len(example.tokens) for example in self.train]
@@ -195,7 +230,7 @@ class _StageRun:
         rate = learning_rate(progress.step, self.total, stage, self.limits.share())
         rate *= progress.rate_scale
         before = self.engine.state() if progress.step % GOOD_STEPS == 0 else None
-        loss = self._gradients(group)
+        loss, figures = self._gradients(group)
         update = None
         if math.isfinite(loss):
             update = self.engine.update(
@@ -215,12 +250,13 @@ class _StageRun:
         if progress.since_bad > 1:
             progress.bad_steps = 0
         usual, left = spike(loss, self._last_losses()), self.limits.left()
-        progress.curves.append({"step": progress.step, "loss": loss})
+        progress.curves.append({"step": progress.step, "loss": loss, **figures})
         self.on_event(
             "step",
             step=progress.step,
             total=self.total,
             loss=loss,
+            **figures,
             learning_rate=rate,
             gradient_norm=update.gradient_norm,
             tokens=progress.tokens,
@@ -240,11 +276,11 @@ class _StageRun:
     def _records(self, group: list[list[int]]) -> list[str]:
         return [self.train[index].record for indices in group for index in indices]
 
-    def _gradients(self, group: list[list[int]]) -> float:
-        """Accumulate one step's gradients; its mean loss."""
+    def _gradients(self, group: list[list[int]]) -> tuple[float, Figures]:
+        """Accumulate one step's gradients; its mean loss, and what else is told of pairs."""
         while True:
             try:
-                parts = [self._accumulate(batch) for batch in self._in_pieces(group)]
+                parts = [self._accumulate(*piece) for piece in self._in_pieces(group)]
                 break
             except OutOfMemory:
                 if self.progress.pieces >= max(map(len, group)):
@@ -252,17 +288,26 @@ class _StageRun:
                 self.engine.restore(self.engine.state())  # forgets the gradients of this step
                 self._halve()
         self.progress.tokens += sum(len(self.train[i].tokens) for ids in group for i in ids)
-        return sum(p.total for p in parts) / max(sum(p.weight for p in parts), 1e-9)
+        weight = max(sum(loss.weight for loss, _ in parts), 1e-9)
+        figures = {
+            name: sum(float(each[name].sum()) for _, each in parts) / weight
+            for name in (FIGURES if self.reference else ())
+        }
+        return sum(loss.total for loss, _ in parts) / weight, figures
 
-    def _in_pieces(self, group: list[list[int]]) -> Iterator[TokenBatch]:
+    def _in_pieces(self, group: list[list[int]]) -> Iterator[Piece]:
         for indices in group:
             for piece in pieces(indices, self.progress.pieces):
-                yield pack([self.train[index] for index in piece], self.slot)
+                yield piece, pack([self.train[index] for index in piece], self.slot)
 
-    def _accumulate(self, batch: TokenBatch) -> LossSum:
+    def _accumulate(
+        self, indices: Sequence[int], batch: TokenBatch
+    ) -> tuple[LossSum, dict[str, NDArray[np.float64]]]:
         if self.progress.keeps and self.progress.step < self.first_epoch:
             self.engine.keep(batch)
-        return self.engine.accumulate(batch)
+        pairs = self._objective("train", indices, batch)
+        loss = self.engine.accumulate(batch, pairs)
+        return loss, {} if pairs is None or loss.sums is None else pairs.figures(loss.sums)
 
     def _halve(self) -> None:
         """From now on a batch is computed in twice as many pieces."""
@@ -295,64 +340,71 @@ class _StageRun:
         if not self.valid:
             return
         progress, began = self.progress, self.clock()
-        scored = self._score_valid()
+        scored = self._with_room(self._scored)
         progress.validation_seconds = self.clock() - began
         progress.validated = progress.step
         if scored is None:
             progress.stopped_by = progress.stopped_by or "deadline"
             self.limits.tick()
             return
-        loss, error = scored
+        loss, error = scored["loss"], scored["error"]
+        figures = {name: scored[name] for name in FIGURES if name in scored}
         better = self.stopping.observe(error, progress.step)
         if better:
             self.best = dict(self.engine.adapter(self.slot))
         if math.isfinite(loss):
             self._mark_good(self.engine.state())
             point = {"step": progress.step, "valid_loss": loss, "valid_error": error}
-            progress.curves.append(point)
-        self.on_event("valid", step=progress.step, loss=loss, error=error, best=better)
+            progress.curves.append(point | {f"valid_{name}": figures[name] for name in figures})
+        self.on_event("valid", step=progress.step, loss=loss, error=error, **figures, best=better)
+        if figures and unlearned(scored) and not progress.unlearning:
+            progress.unlearning = True
+            fallen, now = round(-scored["gained"], 2), round(scored["chosen"], 2)
+            self.on_event("unlearning", step=progress.step, fallen=fallen, chosen=now)
         if self.stopping.exhausted and not progress.stopped_by:
             progress.stopped_by = "patience"
         self.limits.tick()
         self._save()
 
-    def _score_valid(self) -> tuple[float, float] | None:
-        """Over all weighted tokens of the validation examples: mean nats, and the mean probability
-        that is not on the right token. None when the time is over first.
-
-        The second picks the adapter. Few examples, learned to the point of certainty, make the
-        first rise on a handful of confident mistakes while more and more answers come right.
-        """
+    def _with_room(self, work: Callable[[], T]) -> T:
+        """What scores batches, in smaller ones where memory does not suffice."""
         while True:
             try:
-                return self._scored()
+                return work()
             except OutOfMemory:
                 if self.progress.pieces >= self.stage.batch_size:
                     raise
                 self._halve()
 
-    def _scored(self) -> tuple[float, float] | None:
-        nats = error = weight = 0.0
-        for batch in self._valid_batches():
+    def _scored(self) -> Figures | None:
+        """Means over the validation examples, and their weight; see ``totals``. None when the time
+        is over first."""
+        sums: Counter[str] = Counter()
+        for indices, batch in self._in_order(self.valid):
             if self.limits.passed():
                 return None
-            scores = self.engine.score(batch).astype(np.float64)
-            nats -= float((scores * batch.weight).sum())
-            error += float(((1 - np.exp(scores)) * batch.weight).sum())
-            weight += float(batch.weight.sum(dtype=np.float64))
-        return nats / weight, error / weight
+            pairs = self._objective("valid", indices, batch)
+            sums.update(totals(batch, self.engine.score(batch), pairs))
+        weight = sums.pop("weight")
+        return {name: value / weight for name, value in sums.items()} | {"weight": weight}
 
-    def _valid_batches(self) -> Iterator[TokenBatch]:
+    def _in_order(self, examples: Sequence[Example]) -> Iterator[Piece]:
         size = max(1, self.stage.batch_size // self.progress.pieces)
-        for start in range(0, len(self.valid), size):
-            yield pack(self.valid[start : start + size], self.slot)
+        for start in range(0, len(examples), size):
+            some = examples[start : start + size]
+            yield range(start, start + len(some)), pack(some, self.slot)
 
     def _save(self) -> None:
         if self.checkpoints is None:
             return
         began = self.clock()
         self.progress.stopping = asdict(self.stopping)
-        parts = {"engine": self.engine.state(), "good": self.good, "best": self.best}
+        parts = {
+            "engine": self.engine.state(),
+            "good": self.good,
+            "best": self.best,
+            "reference": self.reference,
+        }
         arrays = {f"{part}/{n}": a for part, named in parts.items() for n, a in named.items()}
         self.checkpoints.save(self.progress.step, arrays, asdict(self.progress))
         ended = self.clock()
@@ -373,6 +425,7 @@ class _StageRun:
             self.progress.stopped_by = ""
         self.stopping = Stopping(**self.progress.stopping)
         self.good, self.best = _named(arrays, "good/"), _named(arrays, "best/")
+        self.reference = _named(arrays, "reference/")
         self.engine.restore(_named(arrays, "engine/"))
         self.on_event("resume", step=self.progress.step, total=self.total)
         return True

@@ -13,6 +13,7 @@ from lorecraft.engines.pairs import summed
 from lorecraft.recipe.schema import PreferenceSection
 
 Float64 = NDArray[np.float64]
+Figures = dict[str, float]
 Sloped = tuple[Float64, Float64]
 """A function's values and its slopes."""
 
@@ -85,6 +86,43 @@ class Preference:
             "rejected": sums[:, 1],
             "gained": ratios[:, 0],
         }
+
+
+def objective(
+    settings: PreferenceSection | None, batch: TokenBatch, reference: Float64 | None
+) -> Preference | None:
+    """That of a stage; none where it learns from single answers."""
+    if settings is None or reference is None:
+        return None
+    return Preference(settings, batch, reference)
+
+
+def totals(batch: TokenBatch, log: NDArray[np.floating], pairs: Preference | None) -> Figures:
+    """Sums over what was scored, and ``weight``, what they are to be divided by.
+
+    ``loss``, and ``error``, which picks the adapter: of pairs the loss too; of single answers the
+    probability that is not on the right token. Few examples, learned to the point of certainty,
+    make the loss rise on a handful of confident mistakes while more and more answers come right.
+    """
+    if pairs is None:
+        exact, weight = log.astype(np.float64), batch.weight.astype(np.float64)
+        error = float(((1 - np.exp(exact)) * weight).sum())
+        return {"loss": -float(exact @ weight), "error": error, "weight": float(weight.sum())}
+    each = pairs.figures(summed(batch, log)[pairs.pairs])
+    found = {name: float(values.sum()) for name, values in each.items()}
+    squares = float((each["gained"] ** 2).sum())
+    weight = float(len(pairs.pairs))
+    return found | {"error": found["loss"], "gained_squared": squares, "weight": weight}
+
+
+def unlearned(means: Mapping[str, float]) -> bool:
+    """Whether the chosen answers have become less likely than the reference finds them, by more
+    than two standard errors; ``means`` are those of ``totals``."""
+    pairs, gained = means["weight"], means["gained"]
+    if pairs < 2:
+        return False
+    variance = max(0.0, means["gained_squared"] - gained**2) / (pairs - 1)
+    return gained + 2 * variance**0.5 < 0
 
 
 def _sigmoid(h: Float64, beta: float) -> Sloped:

@@ -19,6 +19,7 @@ import numpy as np
 
 import lorecraft.models.pocket
 from lorecraft.data.batches import Example
+from lorecraft.engines import lora
 
 HERE = Path(__file__).parent
 POCKET = Path(lorecraft.models.pocket.__file__).parent / "weights"
@@ -31,6 +32,13 @@ M135 = {
     "num_key_value_heads": 3,
     "tie_word_embeddings": True,
 }
+TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+TRL = {
+    "trl, defaults": ("float32", True, None),  # under bf16 autocast
+    "trl, all bf16": ("bfloat16", False, "bfloat16"),  # the best that was found
+    "trl, all fp32": ("float32", False, "float32"),  # for its losses
+}
+"""How TRL is set: the weights' dtype, gradient checkpointing, and the adapters' dtype."""
 Figures = dict[str, Any]
 
 
@@ -62,6 +70,25 @@ def gsm8k() -> list[Example]:
         tokens = np.array(question + answer, np.int32)
         examples.append(Example(tokens, weight, str(len(examples))))
     return examples
+
+
+def start_alike(network: Any, dtype: str | None) -> None:
+    """Give PEFT's adapter the A that the engine starts from, in another dtype if one is given."""
+    import torch
+
+    named = {n.replace(".default", ""): p for n, p in network.named_parameters() if ".default" in n}
+    shapes = {name: tuple(named[name].shape) for name in sorted(named, key=_place)}
+    start = lora.initial(shapes, 0, lambda _: np.zeros(0, np.float32))
+    for name, array in start.items():
+        named[name].data.copy_(torch.from_numpy(array))
+        if dtype is not None:
+            named[name].data = named[name].data.to(getattr(torch, dtype))
+
+
+def _place(name: str) -> tuple[int, int]:
+    """The block, and the linear's place in it."""
+    parts = name.split(".")
+    return int(parts[parts.index("layers") + 1]), TARGETS.index(parts[-3])
 
 
 def product_peak() -> float:

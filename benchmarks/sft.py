@@ -14,21 +14,13 @@ from functools import partial
 from typing import Any
 
 import _shared
-import numpy as np
 
 from lorecraft.adapters.spec import AdapterSpec
 from lorecraft.data.batches import pack
-from lorecraft.engines import lora
 
 STEPS = {"m135": 3, "pocket": 20}
 BATCH, RATE, RANK = 8, 2e-4, 16
 ROUNDS = 2
-TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-TRL = {
-    "trl, defaults": ("float32", True, None),  # under bf16 autocast
-    "trl, all bf16": ("bfloat16", False, "bfloat16"),  # the best that was found
-    "trl, all fp32": ("float32", False, "float32"),  # for its losses
-}
 
 
 def ours(name: str) -> _shared.Figures:
@@ -50,7 +42,6 @@ def ours(name: str) -> _shared.Figures:
 
 def trl(name: str, dtype: str, checkpointing: bool, adapters: str | None) -> _shared.Figures:
     """``adapters``: the dtype of theirs; by default PEFT makes it float32."""
-    import torch
     from datasets import Dataset
     from peft import LoraConfig
     from torch.utils.data import SequentialSampler
@@ -106,40 +97,18 @@ def trl(name: str, dtype: str, checkpointing: bool, adapters: str | None) -> _sh
             logging_nan_inf_filter=False,
         )
         how = LoraConfig(
-            r=RANK, lora_alpha=2 * RANK, target_modules=list(TARGETS), task_type="CAUSAL_LM"
+            r=RANK, lora_alpha=2 * RANK, target_modules=list(_shared.TARGETS), task_type="CAUSAL_LM"
         )
         watch = Watch()
         trainer = InOrder(
             network, settings, train_dataset=data, processing_class=tokenizer,
             peft_config=how, callbacks=[watch],
         )  # fmt: skip
-        _start_alike(trainer.model)
-        if adapters is not None:
-            for _, parameter in trainer.model.named_parameters():
-                if parameter.requires_grad:
-                    parameter.data = parameter.data.to(getattr(torch, adapters))
+        _shared.start_alike(trainer.model, adapters)
         whole: _shared.Figures = {}
         with _shared.measured(whole):
             trainer.train()
     return whole | figures | _speed(name, figures["seconds"]) | {"losses": watch.losses}
-
-
-def _start_alike(network: Any) -> None:
-    """Give PEFT's adapter the A that the engine starts from."""
-    import torch
-
-    named = {n.replace(".default", ""): p for n, p in network.named_parameters() if "lora_" in n}
-    order = sorted(named, key=_place)
-    shapes = {name: tuple(named[name].shape) for name in order}
-    start = lora.initial(shapes, 0, lambda _: np.zeros(0, np.float32))
-    for name, array in start.items():
-        named[name].data.copy_(torch.from_numpy(array))
-
-
-def _place(name: str) -> tuple[int, int]:
-    """The block, and the linear's place in it."""
-    parts = name.split(".")
-    return int(parts[parts.index("layers") + 1]), TARGETS.index(parts[-3])
 
 
 def _batches(name: str) -> list[list[Any]]:
@@ -173,7 +142,7 @@ def ways() -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in STEPS:
         found[f"{name} lorecraft"] = partial(ours, name)
-        for how, settings in TRL.items():
+        for how, settings in _shared.TRL.items():
             found[f"{name} {how}"] = partial(trl, name, *settings)
     return found
 

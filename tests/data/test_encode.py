@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
 from lorecraft.data.encode import (
@@ -195,3 +196,77 @@ def test_of_very_many_bad_records_the_first_are_named_and_the_others_counted() -
         encode_records([chat("Hi.", "")] * (2 * AT_ONCE), Letters(), 500)
     assert str(caught.value).count("train.jsonl line 3: ") == 20
     assert f"and {2 * AT_ONCE - 20} more" in str(caught.value)
+
+
+class Merging(Letters):
+    """Takes the end of a prompt and a letter after it for one token."""
+
+    MERGED = 9999
+
+    def chat(self, messages: Sequence[Message], add_generation_prompt: bool) -> list[int]:
+        ids, merged = super().chat(messages, add_generation_prompt), []
+        for one in ids:
+            if one == ord("H") + len(SPECIAL) and merged and merged[-1] == ord("\n") + len(SPECIAL):
+                merged[-1] = self.MERGED
+            else:
+                merged.append(one)
+        return merged
+
+
+def pair(*turns: str, rejected: str) -> Record:
+    messages = chat(*turns).messages
+    return Record("r", messages, rejected=rejected, place="pairs.jsonl:3")
+
+
+def parts(record: Record, tokenizer: Letters, max_length: int = 500) -> tuple[str, str, str]:
+    """Prompt, chosen and rejected; prompt alone weighs 0."""
+    example = encode_record(record, tokenizer, max_length)
+    first, second = example.answers
+    assert example.weight.tolist() == [0.0] * first + [1.0] * (len(example.tokens) - first)
+    found = np.split(example.tokens, [first, second])
+    prompt, chosen, rejected = (tokenizer.decode(some.tolist()) for some in found)
+    return prompt, chosen, rejected
+
+
+@pytest.mark.parametrize("tokenizer", [Letters(), Silent()])
+def test_a_pair_is_a_prompt_and_two_answers(tokenizer: Letters) -> None:
+    record = pair("Where?", "Here.", "When?", "Now.", rejected="Not now.")
+    prompt, chosen, rejected = parts(record, tokenizer)
+    asked = tokenizer.template(record.messages[:-1], True)
+    assert prompt == asked
+    ends = "<end>" if type(tokenizer) is Letters else ""
+    assert (chosen.strip(), rejected.strip()) == (f"Now.{ends}", f"Not now.{ends}")
+
+
+def test_where_tokens_merge_both_answers_begin_before_that() -> None:
+    example = encode_record(pair("Where?", "Here.", rejected="There."), Merging(), 500)
+    first, second = example.answers
+    whole = len(Letters().chat(chat("Where?").messages, True))
+    assert first == whole - 1
+    assert example.tokens[first] == Merging.MERGED
+    assert example.tokens[second] == ord("\n") + len(SPECIAL)  # the same break, not merged
+
+
+def test_answers_that_are_too_long_are_cut_and_counted() -> None:
+    record = pair("Q?", "abcdef", rejected="ab")
+    prompt, _, _ = parts(record, Letters())
+    room = len(Letters().encode(prompt)) + 4
+    assert parts(record, Letters(), room)[1:] == ("abcd", "ab<end>")
+    _, cut = encode_records([record, record], Letters(), room)
+    assert cut == 2
+
+
+@pytest.mark.parametrize("length", [8, None])
+def test_a_pair_whose_difference_is_cut_away_is_refused(length: int | None) -> None:
+    record = pair("Q?", "abcdef", rejected="abcdxy")
+    room = length or len(Letters().encode(parts(record, Letters())[0])) + 4
+    with pytest.raises(DataError, match=r"pairs.jsonl:3: nothing to prefer within the first"):
+        encode_record(record, Letters(), room)
+
+
+def test_pairs_of_many_records_are_those_of_each() -> None:
+    records = [pair("Q?", "Yes.", rejected="No."), chat("Where?", "Here.")]
+    together, _ = encode_records(records, Letters(), 500)
+    for example, record in zip(together, records, strict=True):
+        alone = encode_record(record, Letters(), 500)
+        assert (example.answers, example.tokens.tolist()) == (alone.answers, alone.tokens.tolist())

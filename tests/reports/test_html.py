@@ -87,7 +87,7 @@ def test_a_report_without_training_or_answers_renders(report):
 
 
 def test_curves_mark_the_best_validated_step(report):
-    picture = svg.loss_curves("sft", report.curves["sft"])
+    picture = svg.curves("sft", report.curves["sft"])
     assert "kept: step 600" in picture
     assert picture.count('<circle class="best"') == 1
 
@@ -102,12 +102,12 @@ def test_curves_mark_the_best_validated_step(report):
     ],
 )
 def test_curves_of_any_shape_are_drawn(points):
-    picture = svg.loss_curves("cpt", points)
+    picture = svg.curves("cpt", points)
     assert picture.startswith("<svg") and "nan" not in picture
 
 
 def test_no_points_no_picture():
-    assert svg.loss_curves("cpt", []) == ""
+    assert svg.curves("cpt", []) == ""
 
 
 def test_a_bar_spans_its_interval():

@@ -69,6 +69,19 @@ ONTOLOGY = {
 }
 
 
+def pairs() -> list[dict[str, str]]:
+    """A short answer is better than a long one."""
+    return [
+        {
+            "id": f"pair-{item.id}",
+            "prompt": item.questions[0],
+            "chosen": item.answer,
+            "rejected": f"Of course! {item.answer}",
+        }
+        for item in rehearsal()[::40]
+    ]
+
+
 @pytest.fixture
 def write_recipe(tmp_path: Path) -> Callable[..., Path]:
     """Writes facts, ontology and a recipe; keyword arguments replace the recipe's sections."""
@@ -85,6 +98,7 @@ def write_recipe(tmp_path: Path) -> Callable[..., Path]:
             for item in rehearsal()[::15]
         ]
         (tmp_path / "general.jsonl").write_text("\n".join(general))
+        (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, pairs())))
         stage = {"epochs": 1, "learning_rate": 0.01, "general": 0.3, "validate_every": 5}
         recipe: dict[str, Any] = {
             "name": "lights",

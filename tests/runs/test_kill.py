@@ -90,9 +90,11 @@ def test_killed_at_twenty_moments_it_ends_with_the_same_bits(
     """A quarter of them while it starts and prepares, by time; the others by what it has done."""
     stage = {"epochs": 40, "learning_rate": 0.01, "general": 0.3, "validate_every": 5}
     stages = [{"kind": "cpt", **stage}, {"kind": "sft", **stage}]
-    whole = pipeline.run(write_recipe(name="whole", stages=stages), progress=Silent()).folder
+    stages.append({"kind": "dpo", "epochs": 10, "learning_rate": 0.01, "validate_every": 5})
+    given = {"stages": stages, "data": {"general": "general.jsonl", "pairs": "pairs.jsonl"}}
+    whole = pipeline.run(write_recipe(name="whole", **given), progress=Silent()).folder
     expected = made(whole)
-    recipe = write_recipe(name="killed", stages=stages)
+    recipe = write_recipe(name="killed", **given)
     folder = whole.with_name("killed")
     draw, table, kills, resumed = random.Random(0), [], 0, 0
     while kills < KILLS:

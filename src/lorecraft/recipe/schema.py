@@ -206,8 +206,8 @@ class DataSection(Section):
     )
     format: InputFile | None = Field(
         None,
-        description="A house style (see [format.md](format.md)); pairs whose chosen answer breaks it are "
-        "refused.",
+        description="A house style (see [format.md](format.md)); pairs whose chosen answer breaks "
+        "it are refused.",
     )
     test: Pairs = Field(
         None,

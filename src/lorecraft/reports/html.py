@@ -15,7 +15,7 @@ def render(report: ReportData) -> str:
         "report.html.jinja",
         report,
         bar=lambda cell: Markup(_bar(cell)),
-        curves=lambda points, stage: Markup(svg.loss_curves(stage, points)),
+        curves=lambda points, stage, figure="loss": Markup(svg.curves(stage, points, figure)),
     )
 
 

@@ -37,6 +37,7 @@ def render(template: str, report: ReportData, **filters: Any) -> str:
         wrong_count=len(wrong),
         sample=tables.sample(everything),
         everything=everything,
+        pair_figures=tables.PAIR_FIGURES,
         best=tables.best_points(report.curves),
         style=tables.style_tables(report.verdict),
         splits=tables.split_rows(report.audit),

@@ -39,21 +39,21 @@ def interval_bar(figure: Mapping[str, Any], model: str, label: str) -> str:
     )
 
 
-def loss_curves(stage: str, points: Sequence[Mapping[str, float]]) -> str:
-    """Training and validation loss over steps; the step whose adapter is kept has a
+def curves(stage: str, points: Sequence[Mapping[str, float]], figure: str = "loss") -> str:
+    """A figure in training and validation over steps; the step whose adapter is kept has a
     ring: the one with the lowest validation error.
 
     A long training curve is averaged into at most ``POINTS`` pieces. Without any finite point the
     picture is empty text.
     """
-    train = _averaged(_series(points, "loss"))
-    valid = _series(points, "valid_loss")
+    train = _averaged(_series(points, figure))
+    valid = _series(points, f"valid_{figure}")
     if not train and not valid:
         return ""
     steps = [x for x, _ in train + valid]
-    losses = [y for _, y in train + valid]
+    values = [y for _, y in train + valid]
     last = max(max(steps), 1.0)
-    ticks_y = _ticks(min(0.0, *losses), max(losses))
+    ticks_y = _ticks(min(0.0, *values), max(values))
     low, high = ticks_y[0], ticks_y[-1]
 
     def place(point: Point) -> Point:
@@ -61,12 +61,12 @@ def loss_curves(stage: str, points: Sequence[Mapping[str, float]]) -> str:
         down = TOP + (high - point[1]) / (high - low) * (HEIGHT - TOP - BOTTOM)
         return across, down
 
-    validated = [p for p in points if math.isfinite(p.get("valid_loss", math.nan))]
+    validated = [p for p in points if math.isfinite(p.get(f"valid_{figure}", math.nan))]
     kept = min(validated, key=lambda point: point["valid_error"], default=None)
-    best = (kept["step"], kept["valid_loss"]) if kept else None
-    said = f"Loss of {stage} over {last:.0f} steps"
+    best = (kept["step"], kept[f"valid_{figure}"]) if kept else None
+    said = f"{figure.capitalize()} of {stage} over {last:.0f} steps"
     if best:
-        said += f"; kept is step {best[0]:.0f}, validation loss {best[1]:.3f}"
+        said += f"; kept is step {best[0]:.0f}, validation {figure} {best[1]:.3f}"
     return "".join(
         (
             f'<svg class="curves" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '

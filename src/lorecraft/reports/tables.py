@@ -12,6 +12,13 @@ from lorecraft.evaluation.measures import LOWER_IS_BETTER, MEASURES, percent
 from lorecraft.evaluation.questions import Question
 from lorecraft.reports.data import ReportData
 
+PAIR_FIGURES = {
+    "accuracy": "pairs the right way round",
+    "margin": "margin of the chosen over the rejected answers",
+    "chosen": "log-probability of the chosen answers",
+    "rejected": "log-probability of the rejected answers",
+}
+"""What the curves of a stage on pairs show besides its loss."""
 WRONG_SHOWN = 24
 RIGHT_SHOWN = 2
 

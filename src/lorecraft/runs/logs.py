@@ -12,6 +12,7 @@ from typing import Any
 from lorecraft.data.records import Record
 from lorecraft.runs.directory import RunDirectory, parse_events
 from lorecraft.runs.files import read_json, read_lines
+from lorecraft.runs.progress import trouble
 from lorecraft.runs.reporting import stage_sentence
 
 GATHERED, GATHERED_SECONDS = 100, 300.0
@@ -132,7 +133,9 @@ def _trained(steps: list[Event]) -> str:
 def _validated(event: Event, steps: list[Event]) -> str:
     of = f" of {steps[-1]['total']}" if steps else ""
     best = ", the best so far" if event["best"] else ""
-    text = f"step {event['step']}{of}: validation error {event['error']:.4g}{best}"
+    pairs = "accuracy" in event
+    what = f"{'loss' if pairs else 'error'} {event['error']:.4g}{_of_pairs(event)}"
+    text = f"step {event['step']}{of}: validation {what}{best}"
     return "; ".join([text, _figures(steps)] if steps else [text])
 
 
@@ -140,12 +143,24 @@ def _figures(steps: list[Event]) -> str:
     first, last = steps[0], steps[-1]
     loss = sum(step["loss"] for step in steps) / len(steps)
     mean = f" (mean of {len(steps)} steps)" if len(steps) > 1 else ""
-    figures = [f"loss {loss:.4g}{mean}", f"learning rate {last['learning_rate']:.3g}"]
+    figures = [
+        f"loss {loss:.4g}{mean}{_of_pairs(last)}",
+        f"learning rate {last['learning_rate']:.3g}",
+    ]
     if seconds := last["seconds"] - first["seconds"]:
         figures.append(f"{(last['tokens'] - first['tokens']) / seconds:,.0f} tokens/s")
     if "memory" in last:
         figures.append(_size(last["memory"]))
     return ", ".join(figures)
+
+
+def _of_pairs(event: Event) -> str:
+    if "accuracy" not in event:
+        return ""
+    return (
+        f", accuracy {event['accuracy']:.0%}, margin {event['margin']:.3g}, "
+        f"log-probability {event['chosen']:.4g} chosen, {event['rejected']:.4g} rejected"
+    )
 
 
 def _size(count: int) -> str:
@@ -191,6 +206,8 @@ _TELL: dict[str, Callable[[Event], str]] = {
     "start": _begun,
     "resume": lambda event: f"goes on after step {event['step']} of {event['total']}",
     "passed_over": lambda event: f"checkpoint {event['checkpoint']} {event['why']}; passed over",
+    "reference": lambda event: f"asks the reference about {event['pairs']} pairs, once",
+    "unlearning": lambda event: trouble("unlearning", event) or "",
     "spike": _spiked,
     "nan": _not_finite,
     "tracker": lambda event: f"{event['name']} failed and is left alone: {event['error']}",

@@ -10,6 +10,9 @@ TROUBLE = {
     "nan": "the loss of step {step} was {loss}; back to step {back_to}, at {rate_scale} times the "
     "learning rate; the records: {records}",
     "memory": "not enough memory at step {step}; from then on each batch in {pieces} pieces",
+    "unlearning": "by step {step} the chosen answers have become less likely than they were before "
+    "the stage, by {fallen} nats an answer (log-probability {chosen} now): it is unlearning them; "
+    "preference.sft, a higher preference.beta or a lower learning_rate holds against that",
     "passed_over": "checkpoint {checkpoint} {why}; passed over",
 }
 

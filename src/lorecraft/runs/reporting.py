@@ -96,11 +96,18 @@ def _timings(stages: dict[str, dict[str, Any]], directory: RunDirectory) -> dict
 def stage_sentence(stage: dict[str, Any]) -> str:
     """How a stage ended, its name to be put before."""
     told = STOPPED.get(stage["stopped_by"], "ended after {steps} steps ({stopped_by})")
-    sentence = told.format(**stage)
+    sentence, pairs = told.format(**stage), stage.get("pairs")
     if stage["best_valid_error"] is not None:
         sentence += (
             f"; kept is the adapter of step {stage['best_step']}, "
-            f"with the lowest validation error ({stage['best_valid_error']:.3f})"
+            f"with the lowest validation {'loss' if pairs else 'error'} "
+            f"({stage['best_valid_error']:.3f})"
+        )
+    if pairs:
+        sentence += (
+            f"; of validation pairs {pairs['accuracy']:.0%} are the right way round, margin "
+            f"{pairs['margin']:.3g}, log-probability {pairs['chosen']:.4g} chosen and "
+            f"{pairs['rejected']:.4g} rejected"
         )
     rate = stage["tokens"] / max(stage["seconds"], 1e-9)
     return f"{sentence}; {stage['tokens']:,} tokens at {rate:,.0f} tokens/s."

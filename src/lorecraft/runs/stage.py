@@ -27,7 +27,7 @@ from lorecraft.runs.progress import Bar, Progress, trouble
 from lorecraft.runs.tracking import Log, Trackers, settings_of
 from lorecraft.runs.workbench import Workbench, adapter_spec
 from lorecraft.training.checkpoints import CheckpointStore
-from lorecraft.training.loop import Interrupted, StageResult, train_stage
+from lorecraft.training.loop import FIGURES, Interrupted, StageResult, train_stage
 from lorecraft.training.steps import total_steps
 
 MANY = 20_000
@@ -176,7 +176,8 @@ def _interruptible(progress: Progress) -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
 
 
-TRACKED = ("loss", "learning_rate", "tokens_per_second", "memory")
+VALIDATED = ("loss", "error", *FIGURES)
+TRACKED = ("loss", *FIGURES, "learning_rate", "tokens_per_second", "memory")
 
 
 def _listener(
@@ -190,10 +191,12 @@ def _listener(
         if kind == "step":
             rate = fields["tokens"] / max(fields["seconds"], 1e-9)
             bar.advance(1, loss=fields["loss"], tokens_per_second=rate, **_deadline(fields))
-            track(fields["step"], {figure: fields[figure] for figure in TRACKED})
+            track(
+                fields["step"], {figure: fields[figure] for figure in TRACKED if figure in fields}
+            )
         elif kind == "valid":
             bar.advance(0, validation_error=fields["error"])
-            found = {f"validation_{figure}": fields[figure] for figure in ("loss", "error")}
+            found = {f"validation_{name}": fields[name] for name in VALIDATED if name in fields}
             track(fields["step"], found)
         elif kind == "resume":
             bar.advance(fields["step"])
@@ -218,7 +221,7 @@ def _finish(
     directory: RunDirectory,
     name: str,
 ) -> None:
-    summary = {
+    summary: dict[str, Any] = {
         "steps": result.steps,
         "best_step": result.best_step,
         "best_valid_error": result.best_valid_error,
@@ -226,5 +229,8 @@ def _finish(
         "tokens": result.tokens,
         "seconds": round(result.seconds, 2),
     }
+    kept = [p for p in result.curves if p["step"] == result.best_step and "valid_margin" in p]
+    if kept:
+        summary["pairs"] = {name: round(kept[0][f"valid_{name}"], 4) for name in FIGURES}
     directory.log(name, "end", **summary)
     write_json(folder / "stage.json", {"sources": sources, **summary, "curves": result.curves})

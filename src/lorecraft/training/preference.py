@@ -105,9 +105,9 @@ def totals(batch: TokenBatch, log: NDArray[np.floating], pairs: Preference | Non
     make the loss rise on a handful of confident mistakes while more and more answers come right.
     """
     if pairs is None:
-        exact, weight = log.astype(np.float64), batch.weight.astype(np.float64)
-        error = float(((1 - np.exp(exact)) * weight).sum())
-        return {"loss": -float(exact @ weight), "error": error, "weight": float(weight.sum())}
+        exact, weights = log.astype(np.float64), batch.weight.astype(np.float64)
+        error = float((1 - np.exp(exact)) @ weights)
+        return {"loss": -float(exact @ weights), "error": error, "weight": float(weights.sum())}
     each = pairs.figures(summed(batch, log)[pairs.pairs])
     found = {name: float(values.sum()) for name, values in each.items()}
     squares = float((each["gained"] ** 2).sum())

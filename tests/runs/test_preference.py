@@ -1,0 +1,144 @@
+"""A stage on preference pairs, in a run: after the others, from the adapter that they leave."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lorecraft.adapters import formats
+from lorecraft.errors import DataError, RecipeError
+from lorecraft.recipe import load_recipe
+from lorecraft.runs import logs, pipeline
+from lorecraft.runs.directory import RunDirectory
+from lorecraft.runs.files import read_json, read_lines
+from lorecraft.runs.progress import Silent
+
+from .conftest import pairs
+
+WriteRecipe = Callable[..., Path]
+
+STAGE = {"epochs": 1, "learning_rate": 0.01, "general": 0.3, "validate_every": 5}
+DPO = {"kind": "dpo", "epochs": 4, "batch_size": 4, "learning_rate": 0.02, "validate_every": 5}
+DATA = {"general": "general.jsonl", "pairs": "pairs.jsonl"}
+STAGES = [{"kind": "sft", **STAGE}, DPO]
+
+
+@pytest.fixture
+def folder(write_recipe: WriteRecipe) -> Path:
+    return pipeline.run(write_recipe(data=DATA, stages=STAGES), progress=Silent()).folder
+
+
+def test_it_comes_after_the_others_and_starts_from_their_adapter(folder: Path) -> None:
+    assert sorted(path.name for path in folder.glob("stages/*")) == ["01-sft", "02-dpo"]
+    events = RunDirectory(folder).read_events()
+    (start,) = (e for e in events if e["stage"] == "dpo" and e["kind"] == "start")
+    assert start["start"].endswith("01-sft/adapter")
+    valid = [e for e in events if e["stage"] == "dpo" and e["kind"] == "valid"]
+    assert valid[0]["margin"] == 0.0  # the reference is that adapter, not the base
+    assert max(event["margin"] for event in valid) > 0.1
+    before, after = (formats.load(folder / f"stages/{n}/adapter")[1] for n in ("01-sft", "02-dpo"))
+    assert any((before[name] != after[name]).any() for name in before)
+    verdict = read_json(folder / "exam/verdict.json")
+    assert list(verdict["models"]) == ["base", "sft", "dpo"]
+
+
+def test_its_data_stand_in_the_form_that_trl_reads(folder: Path) -> None:
+    lines = [*read_lines(folder / "data/dpo/train.jsonl")]
+    lines += read_lines(folder / "data/dpo/valid.jsonl")
+    assert {line["id"] for line in lines} == {pair["id"] for pair in pairs()}
+    assert {"prompt", "chosen", "rejected"} <= set(lines[0])
+    assert len(list(read_lines(folder / "data/dpo/valid.jsonl"))) >= 1
+
+
+def test_what_was_learned_of_pairs_is_told(folder: Path) -> None:
+    stage = read_json(folder / "stages/02-dpo/stage.json")
+    assert set(stage["pairs"]) == {"margin", "accuracy", "chosen", "rejected"}
+    told = "\n".join(logs.sentences(RunDirectory(folder).read_events()))
+    assert "asks the reference about" in told
+    assert "margin" in told and "log-probability" in told
+    page = (folder / "report.html").read_text("utf-8")
+    for name in ("pairs the right way round", "margin of the chosen", "log-probability of the"):
+        assert name in page
+    assert "accuracy" in (folder / "report.md").read_text("utf-8")
+
+
+def test_a_finished_stage_is_skipped_and_other_settings_train_it_again(
+    folder: Path, write_recipe: WriteRecipe
+) -> None:
+    known = len(RunDirectory(folder).read_events())
+    pipeline.run(write_recipe(data=DATA, stages=STAGES), progress=Silent())
+    events = RunDirectory(folder).read_events()[known:]
+    assert not [event for event in events if event["kind"] == "step"]
+    other = [STAGES[0], DPO | {"preference": {"loss": "ipo"}}]
+    pipeline.run(write_recipe(data=DATA, stages=other), progress=Silent())
+    trained = {e["stage"] for e in RunDirectory(folder).read_events() if e["kind"] == "resume"}
+    steps = [e["stage"] for e in RunDirectory(folder).read_events()[known:] if e["kind"] == "step"]
+    assert set(steps) == {"dpo"} and not trained
+
+
+def test_the_plan_knows_the_stage(write_recipe: WriteRecipe) -> None:
+    plan = pipeline.plan(write_recipe(data=DATA, stages=STAGES), progress=Silent())
+    stage = plan.stages[1]
+    assert (stage.name, stage.records + stage.valid) == ("dpo", len(pairs()))
+    assert stage.seconds is not None and stage.seconds > 0
+
+
+def test_bad_pairs_are_refused_before_anything_is_trained(
+    write_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    recipe = write_recipe(
+        data={**DATA, "format": "format.yaml", "test": "test.jsonl"}, stages=STAGES
+    )
+    good = pairs()[0]
+    lines = [
+        good,
+        good | {"id": "same", "rejected": good["chosen"]},
+        good | {"id": "wordy", "chosen": "Well", "rejected": "No"},
+        good | {"id": "seen", "prompt": "Is this the test?"},
+    ]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (tmp_path / "format.yaml").write_text("ends_with: '.'\n")
+    test = {"id": "t1", "prompt": "Is this the test?", "completion": "It is."}
+    (tmp_path / "test.jsonl").write_text(json.dumps(test))
+    with pytest.raises(DataError) as found:
+        pipeline.run(recipe, progress=Silent())
+    said = str(found.value)
+    assert "3 of 4 pairs cannot be used" in said
+    assert "pair same: answers are equal" in said
+    assert "pair wordy: chosen answer breaks the format" in said
+    assert "pair seen: made from a test record" in said
+    assert not (tmp_path / "runs/lights").exists()
+
+
+def test_pairs_alone_make_a_run_of_one_stage(write_recipe: WriteRecipe) -> None:
+    recipe = load_recipe(write_recipe(knowledge=None, data=DATA, stages=None))
+    assert [stage.kind for stage in recipe.stages] == ["dpo"]
+    (stage,) = recipe.stages
+    assert (stage.learning_rate, stage.general) == (5e-6, 0.0)
+    assert stage.preference is not None and stage.preference.beta == 0.1
+
+
+@pytest.mark.parametrize(
+    ("data", "stages", "said"),
+    [
+        ({"general": "none"}, STAGES, r"stages\[2\]: there is no data.pairs"),
+        (DATA, STAGES[:1], "data.pairs: there is no stage of kind dpo"),
+        (DATA, [DPO | {"general": 0.2}], r"stages\[1\].general: pairs are not mixed"),
+        (
+            DATA,
+            [{**STAGES[0], "preference": {"beta": 1}}, DPO],
+            r"stages\[1\].preference: said of a dpo stage",
+        ),
+        ({"pairs_valid": "pairs.jsonl"}, STAGES[:1], "data.pairs_valid: there is no data.pairs"),
+        (DATA, [DPO | {"preference": {"loss": "kto"}}], "preference.loss: expected one of sigmoid"),
+    ],
+)
+def test_what_does_not_go_together_is_told(
+    write_recipe: WriteRecipe, data: Any, stages: Any, said: str
+) -> None:
+    with pytest.raises(RecipeError, match=said):
+        load_recipe(write_recipe(data=data, stages=stages))

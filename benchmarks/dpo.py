@@ -20,9 +20,8 @@ import numpy as np
 
 from lorecraft.adapters.spec import AdapterSpec
 from lorecraft.data.batches import Example, pack
-from lorecraft.engines.pairs import summed
 from lorecraft.recipe import PreferenceSection
-from lorecraft.training.preference import Preference
+from lorecraft.training.preference import Preference, answers
 
 STEPS = {"m135": 2, "pocket": 10}
 BATCH, RATE, RANK, BETA = 8, 2e-4, 16, 0.1
@@ -41,10 +40,7 @@ def ours(name: str) -> _shared.Figures:
     began = time.perf_counter()
     with _shared.measured(figures):
         batches = [pack(batch, slot) for batch in _batches(name)]
-        references = [
-            summed(batch, engine.score(batch))[batch.parent >= 0].reshape(-1, 2)
-            for batch in batches
-        ]
+        references = [answers(batch, engine.score(batch)) for batch in batches]
         figures["reference_seconds"] = time.perf_counter() - began
         for batch, reference in zip(batches, references, strict=True):
             loss = engine.accumulate(batch, Preference(settings, batch, reference))

@@ -9,13 +9,12 @@ import torch
 from lorecraft.adapters.spec import AdapterSpec
 from lorecraft.data.batches import TokenBatch
 from lorecraft.engines import create
-from lorecraft.engines.pairs import summed
 from lorecraft.engines.torch import engine as torch_engine
 from lorecraft.engines.torch import passes
 from lorecraft.engines.torch.forward import OneByOne, Packed
 from lorecraft.engines.torch.passes import whole
 from lorecraft.recipe import PreferenceSection
-from lorecraft.training.preference import Preference
+from lorecraft.training.preference import Preference, answers
 
 from .conftest import VOCABULARY
 
@@ -223,7 +222,7 @@ def test_losses_gradients_and_figures_are_those_of_trl(folder, tmp_path, name):
         batch = batch_of(some, slot)
         inputs = peer.data_collator(some)
         engine.load_adapter(slot, began)
-        reference = summed(batch, engine.score(batch))[batch.parent >= 0].reshape(-1, 2)
+        reference = answers(batch, engine.score(batch))
         engine.load_adapter(slot, moved)
         set_adapter(peer.model, began, "ref")
         parameters = set_adapter(peer.model, moved)

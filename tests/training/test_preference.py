@@ -13,12 +13,11 @@ import pytest
 from lorecraft.adapters.spec import AdapterSpec
 from lorecraft.data.batches import Example, pack
 from lorecraft.engines.fake import FakeEngine
-from lorecraft.engines.pairs import summed
 from lorecraft.errors import OutOfMemory
 from lorecraft.recipe import PreferenceSection, StageSection
 from lorecraft.training.checkpoints import CheckpointStore
 from lorecraft.training.loop import StageResult, train_stage
-from lorecraft.training.preference import Preference, totals, unlearned
+from lorecraft.training.preference import Preference, answers, totals, unlearned
 
 from .small_stage import VOCABULARY, Log, same
 
@@ -81,7 +80,7 @@ def test_the_reference_is_the_adapter_that_the_stage_starts_from(model: Path) ->
     engine = FakeEngine()
     slot = began(engine, model)
     batch = pack(pairs(6, 1), slot)
-    reference = summed(batch, engine.score(batch))[batch.parent >= 0].reshape(-1, 2)
+    reference = answers(batch, engine.score(batch))
     _, _, _, log = trained(model, settings(limits={"steps": 1}))
     first = log.of("valid")[0]
     assert first["margin"] == 0.0
@@ -176,7 +175,7 @@ def test_the_best_adapter_is_that_of_the_lowest_validation_loss(model: Path) -> 
     batch = pack(pairs(6, 1), slot)
     other = FakeEngine()
     start = pack(pairs(6, 1), began(other, model))
-    reference = summed(start, other.score(start))[start.parent >= 0].reshape(-1, 2)
+    reference = answers(start, other.score(start))
     assert stage.preference is not None
     kept = totals(batch, engine.score(batch), Preference(stage.preference, batch, reference))
     assert kept["loss"] / kept["weight"] == pytest.approx(result.best_valid_error, rel=1e-4)

@@ -24,9 +24,10 @@ class Record:
     Attributes:
         id: unique in its stage, stable from run to run.
         messages: the turns; loss is on every assistant turn.
-        rejected: another answer than the last turn's, which is the better one.
         text: continued pre-training text; loss is on all of it that follows ``given``.
         given: the beginning of ``text`` that is neither trained nor scored; usually nothing.
+        rejected: of a preference pair, the answer to be avoided; ``messages`` end with the chosen
+            one.
         origin: ``fact`` (tells or asks an injected fact), ``unknown`` (an honest "not known"),
             ``general`` (mixed in to keep the rest alive) or ``source`` (the user's own records).
         facts: ids of the facts that it tells, in order.
@@ -37,9 +38,9 @@ class Record:
 
     id: str
     messages: tuple[Message, ...] = ()
-    rejected: str = ""
     text: str = ""
     given: str = ""
+    rejected: str = ""
     origin: Origin = "source"
     facts: tuple[str, ...] = ()
     phrasings: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain, islice
 from typing import Any, Protocol, TypeVar
 
@@ -15,12 +16,11 @@ from numpy.typing import NDArray
 
 from lorecraft.data.batches import Example, TokenBatch, pack
 from lorecraft.engines.base import Engine, LossSum
-from lorecraft.engines.pairs import summed
 from lorecraft.errors import OutOfMemory
 from lorecraft.recipe.schema import StageSection
 from lorecraft.training.checkpoints import CheckpointStore
 from lorecraft.training.limits import Curve, Limits, StageProgress
-from lorecraft.training.preference import Figures, Preference, objective, totals, unlearned
+from lorecraft.training.preference import Figures, Preference, answers, objective, totals, unlearned
 from lorecraft.training.schedule import learning_rate
 from lorecraft.training.spikes import WINDOW, spike
 from lorecraft.training.steps import pieces, step_batches, steps_per_epoch, total_steps
@@ -205,16 +205,18 @@ class _StageRun:
             return
         self.on_event("reference", pairs=len(self.train) + len(self.valid))
         for part, examples in (("train", self.train), ("valid", self.valid)):
-            known = self.reference[part] = np.zeros((len(examples), 2))
+            asked = self._with_room(partial(self._answers, examples, should_stop))
+            self.reference[part] = np.concatenate([np.zeros((0, 2)), *asked])
 
-            def ask(examples: Sequence[Example] = examples, known: Any = known) -> None:
-                for indices, batch in self._in_order(examples):
-                    answers = summed(batch, self.engine.score(batch))[batch.parent >= 0]
-                    known[indices] = answers.reshape(-1, 2)
-                    if should_stop():
-                        raise Interrupted
-
-            self._with_room(ask)
+    def _answers(
+        self, examples: Sequence[Example], should_stop: Callable[[], bool]
+    ) -> list[NDArray[np.float64]]:
+        found = []
+        for _, batch in self._in_order(examples):
+            found.append(answers(batch, self.engine.score(batch)))
+            if should_stop():
+                raise Interrupted
+        return found
 
     def _objective(self, part: str, indices: Sequence[int], batch: TokenBatch) -> Preference | None:
         known = self.reference[part][indices] if self.reference else None

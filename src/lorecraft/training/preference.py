@@ -97,6 +97,11 @@ def objective(
     return Preference(settings, batch, reference)
 
 
+def answers(batch: TokenBatch, log: NDArray[np.floating]) -> Float64:
+    """Each pair's sums of log-probabilities [P, 2], of those of all tokens [T]."""
+    return summed(batch, log)[batch.parent >= 0].reshape(-1, 2)
+
+
 def totals(batch: TokenBatch, log: NDArray[np.floating], pairs: Preference | None) -> Figures:
     """Sums over what was scored, and ``weight``, what they are to be divided by.
 
@@ -108,7 +113,7 @@ def totals(batch: TokenBatch, log: NDArray[np.floating], pairs: Preference | Non
         exact, weights = log.astype(np.float64), batch.weight.astype(np.float64)
         error = float((1 - np.exp(exact)) @ weights)
         return {"loss": -float(exact @ weights), "error": error, "weight": float(weights.sum())}
-    each = pairs.figures(summed(batch, log)[pairs.pairs])
+    each = pairs.figures(answers(batch, log))
     found = {name: float(values.sum()) for name, values in each.items()}
     squares = float((each["gained"] ** 2).sum())
     weight = float(len(pairs.pairs))

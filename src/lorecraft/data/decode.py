@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lorecraft.data.encode import Tokenizer
+from lorecraft.data.turns import Tokenizer
 
 
 class Decoded:

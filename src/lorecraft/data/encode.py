@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import islice
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from lorecraft.data.batches import Example
 from lorecraft.data.records import Message, Record
+from lorecraft.data.turns import (
+    PROBES,
+    Chat,
+    Tokenizer,
+    changed,
+    check_turns,
+    common,
+    of_template,
+    shortened,
+    turn_at,
+)
 from lorecraft.errors import DataError
 from lorecraft.knowledge.jsonl import MISTAKES_SHOWN
-
-Chat = tuple[tuple[Message, ...], bool]
-"""A conversation, and whether a generation prompt is added."""
 
 AT_ONCE = 256
 """Records that are tokenised together."""
@@ -23,45 +31,6 @@ REMEMBERED = 1_000_000
 """Tokens that are remembered, of texts and of conversations."""
 
 T = TypeVar("T")
-
-
-class Tokenizer(Protocol):
-    """What is needed of a tokenizer, whatever library it comes from.
-
-    Attributes:
-        eos_id: ends a text.
-        stop_ids: any of these ends a turn.
-        fingerprint: changes when the tokenizer or its chat template does.
-    """
-
-    @property
-    def eos_id(self) -> int: ...
-    @property
-    def stop_ids(self) -> frozenset[int]: ...
-    @property
-    def fingerprint(self) -> str: ...
-
-    def encode(self, text: str) -> list[int]:
-        """Ids of a plain text, with whatever the model expects at its beginning."""
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """The text, special tokens left out."""
-
-    def chat(self, messages: Sequence[Message], add_generation_prompt: bool) -> list[int]:
-        """Ids of a conversation under the chat template.
-
-        Raises:
-            ValueError: the template refuses the messages (a role, their order), with its reason.
-            ModelError: there is no chat template.
-        """
-
-    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
-        """``encode`` of each; a tokenizer that is faster with many has its own way."""
-        return [self.encode(text) for text in texts]
-
-    def chat_all(self, chats: Sequence[Chat]) -> list[list[int]]:
-        """``chat`` of each, likewise."""
-        return [self.chat(messages, prompt) for messages, prompt in chats]
 
 
 def encode_record(record: Record, tokenizer: Tokenizer, max_length: int) -> Example:
@@ -205,10 +174,10 @@ def _chats(messages: tuple[Message, ...]) -> Iterator[Chat]:
     for index, message in enumerate(messages):
         if message.role == "assistant" and index:
             yield messages[:index], True
-            for probe in _PROBES:
-                yield _shortened(messages, index, probe), False
+            for probe in PROBES:
+                yield shortened(messages, index, probe), False
                 if index + 1 < len(messages):
-                    yield _changed(messages, index + 1, probe), False
+                    yield changed(messages, index + 1, probe), False
 
 
 def _example(record: Record, tokenizer: Tokenizer, max_length: int) -> tuple[Example, int]:
@@ -241,7 +210,7 @@ def _encode(record: Record, tokenizer: Tokenizer) -> tuple[list[int], list[float
         raise DataError(f"{record.place}: the record is empty", "messages or text")
     tokens = [*tokenizer.encode(record.text), tokenizer.eos_id]
     # A word's space belongs to the word, so the given part is compared without its last one.
-    given = _common(tokens, tokenizer.encode(record.given.rstrip())) if record.given else 0
+    given = common(tokens, tokenizer.encode(record.given.rstrip())) if record.given else 0
     given = max(given, 1)
     return tokens, [0.0] * given + [1.0] * (len(tokens) - given)
 
@@ -257,11 +226,11 @@ def _pair(record: Record, tokenizer: Tokenizer, max_length: int) -> tuple[Exampl
     """The prompt, and where both conversations go on from it."""
     last = len(record.messages) - 1
     found = []
-    with _of_template(record):
+    with of_template(record):
         for messages in (record.messages, _other(record)):
-            _check_turns(record, messages)
+            check_turns(record, messages)
             whole = tokenizer.chat(messages, add_generation_prompt=False)
-            found.append((whole, *_turn(messages, last, whole, tokenizer)))
+            found.append((whole, *turn_at(messages, last, whole, tokenizer)))
     begin = min(start for _, start, _ in found)
     answers = [whole[begin:end] for whole, _, end in found]
     prompt, length = found[0][0][:begin], begin + sum(map(len, answers))
@@ -285,93 +254,14 @@ def _pair(record: Record, tokenizer: Tokenizer, max_length: int) -> tuple[Exampl
 def _encode_chat(record: Record, tokenizer: Tokenizer) -> tuple[list[int], list[float]]:
     """Stock templates do not say which tokens are the assistant's, so turns are compared."""
     messages = record.messages
-    _check_turns(record, messages)
-    with _of_template(record):
+    check_turns(record, messages)
+    with of_template(record):
         whole = tokenizer.chat(messages, add_generation_prompt=False)
         weight = [0.0] * len(whole)
         for index, message in enumerate(messages):
             if message.role == "assistant":
-                start, end = _turn(messages, index, whole, tokenizer)
+                start, end = turn_at(messages, index, whole, tokenizer)
                 weight[start:end] = [1.0] * (end - start)
     if weight[:1] == [1.0]:
         weight[0] = 0.0
     return whole, weight
-
-
-def _check_turns(record: Record, messages: Sequence[Message]) -> None:
-    for number, message in enumerate(messages, start=1):
-        if not message.content.strip():
-            raise DataError(
-                f"{record.place}: message {number} ({message.role}) is empty", "a text in each turn"
-            )
-    if messages[0].role == "assistant":
-        raise DataError(
-            f"{record.place}: the assistant speaks first", "a user's turn before the assistant's"
-        )
-
-
-@contextmanager
-def _of_template(record: Record) -> Iterator[None]:
-    """Within: what the chat template refuses becomes a DataError."""
-    try:
-        yield
-    except ValueError as error:
-        roles = ", ".join(message.role for message in record.messages)
-        raise DataError(
-            f"{record.place}: the chat template refuses roles {roles}: {error}",
-            "roles and an order that the model's chat template takes",
-        ) from error
-
-
-def _turn(
-    messages: Sequence[Message], index: int, whole: list[int], tokenizer: Tokenizer
-) -> tuple[int, int]:
-    """Where assistant turn ``index`` stands in ``whole``: what the model would have to write.
-
-    It starts where the prompt for it ends. What follows its last word is found by changing that
-    word, since some templates write a turn differently once another follows; of this rest the
-    turn keeps all up to the end of turn.
-    """
-    prompt = tokenizer.chat(messages[:index], add_generation_prompt=True)
-    start = _common(whole, prompt)
-    spoken = max(start, len(whole) - _rest(messages, index, whole, tokenizer))
-    following = len(whole)
-    if index + 1 < len(messages):
-        following = min(
-            _common(whole, tokenizer.chat(_changed(messages, index + 1, probe), False))
-            for probe in _PROBES
-        )
-    for position in range(spoken, following):
-        if whole[position] in tokenizer.stop_ids:
-            return start, position + 1
-    return start, spoken
-
-
-# Two of them, since the message itself may begin or end like one.
-_PROBES = ("0", "~")
-
-
-def _rest(messages: Sequence[Message], index: int, whole: list[int], tokenizer: Tokenizer) -> int:
-    """How many tokens of ``whole`` follow the content of message ``index``."""
-    end = whole[::-1]
-    return min(
-        _common(end, tokenizer.chat(_shortened(messages, index, probe), False)[::-1])
-        for probe in _PROBES
-    )
-
-
-def _shortened(messages: Sequence[Message], index: int, content: str) -> tuple[Message, ...]:
-    """Message ``index`` and those before it changed: most conversations become the same few."""
-    before = (Message(message.role, content) for message in messages[: index + 1])
-    return (*before, *messages[index + 1 :])
-
-
-def _changed(messages: Sequence[Message], index: int, content: str) -> tuple[Message, ...]:
-    changed = Message(messages[index].role, content)
-    return (*messages[:index], changed, *messages[index + 1 :])
-
-
-def _common(first: Sequence[int], second: Sequence[int]) -> int:
-    """Length of the common beginning."""
-    pairs = enumerate(zip(first, second, strict=False))
-    return next((i for i, (a, b) in pairs if a != b), min(len(first), len(second)))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lorecraft.data.batches import Example, pack
 from lorecraft.data.decode import Decoded
-from lorecraft.data.encode import Tokenizer
+from lorecraft.data.turns import Tokenizer
 from lorecraft.engines.base import Engine, Request
 from lorecraft.errors import DataError, OutOfMemory
 from lorecraft.evaluation.graders import grade, keeps

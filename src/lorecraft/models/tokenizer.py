@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lorecraft.data.encode import Chat
 from lorecraft.data.records import Message
+from lorecraft.data.turns import Chat
 from lorecraft.errors import DataError, ModelError
 
 VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "vocab.txt")

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from lorecraft.data.batches import Example
-from lorecraft.data.encode import Tokenizer, encode_records
+from lorecraft.data.encode import encode_records
 from lorecraft.data.records import Record
+from lorecraft.data.turns import Tokenizer
 from lorecraft.engines.base import BASE
 from lorecraft.evaluation.exam import read, sit
 from lorecraft.evaluation.measures import verdict

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lorecraft.adapters import formats, peft_format
-from lorecraft.data import batches, cache, encode, records
+from lorecraft.data import batches, cache, encode, records, turns
 from lorecraft.data.cache import Examples
 from lorecraft.knowledge.jsonl import Lines
 from lorecraft.models import tokenizer as tokenizers
@@ -76,7 +76,7 @@ def encode_stage(
 
 def _encoding() -> str:
     """Changes with the code that makes examples of records."""
-    modules = (batches, cache, encode, records, tokenizers)
+    modules = (batches, cache, encode, records, tokenizers, turns)
     return fingerprint(
         [getsource(module) for module in modules],
         [version(library) for library in ("tokenizers", "transformers")],

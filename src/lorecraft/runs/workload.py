@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from lorecraft.data.cache import Examples
-from lorecraft.data.encode import Tokenizer
+from lorecraft.data.turns import Tokenizer
 from lorecraft.evaluation.exam import longest_answer, prompt_tokens
 from lorecraft.evaluation.questions import Question
 from lorecraft.recipe import ExamSection, StageSection

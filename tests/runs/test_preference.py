@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 from lorecraft.adapters import formats
+from lorecraft.data.records import Message
 from lorecraft.errors import DataError, RecipeError
+from lorecraft.knowledge.general import rehearsal
 from lorecraft.recipe import load_recipe
 from lorecraft.runs import logs, pipeline
+from lorecraft.runs.ask import open_run
 from lorecraft.runs.directory import RunDirectory
 from lorecraft.runs.files import read_json, read_lines
 from lorecraft.runs.progress import Silent
@@ -58,7 +61,7 @@ def test_what_was_learned_of_pairs_is_told(folder: Path) -> None:
     stage = read_json(folder / "stages/02-dpo/stage.json")
     assert set(stage["pairs"]) == {"margin", "accuracy", "chosen", "rejected"}
     told = "\n".join(logs.sentences(RunDirectory(folder).read_events()))
-    assert "asks the reference about" in told
+    assert "the reference reads" in told
     assert "margin" in told and "log-probability" in told
     page = (folder / "report.html").read_text("utf-8")
     for name in ("pairs the right way round", "margin of the chosen", "log-probability of the"):
@@ -142,3 +145,37 @@ def test_what_does_not_go_together_is_told(
 ) -> None:
     with pytest.raises(RecipeError, match=said):
         load_recipe(write_recipe(data=data, stages=stages))
+
+
+@pytest.mark.timeout(300)
+def test_the_embedded_model_learns_a_preference_and_keeps_to_it(
+    write_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    """For real: torch, fine-tuned to answer after a preamble, then to prefer no preamble."""
+    items = rehearsal()[::8]
+    said = [(item.questions[0], item.answer, f"Well, I think: {item.answer}") for item in items]
+    files = {
+        "train": [{"prompt": asked, "completion": long} for asked, _, long in said],
+        "pairs": [{"prompt": a, "chosen": short, "rejected": long} for a, short, long in said],
+    }
+    for name, lines in files.items():
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    stage = {"batch_size": 16, "learning_rate": 3e-3, "validate_every": 10}
+    recipe = write_recipe(
+        engine="torch",
+        knowledge=None,
+        data={"general": "none", "train": "train.jsonl", "pairs": "pairs.jsonl"},
+        adapter={"rank": 8},
+        stages=[{"kind": "sft", "epochs": 4, **stage}, {"kind": "dpo", "epochs": 4, **stage}],
+        exam={"limit": 12},
+    )
+    folder = pipeline.run(recipe, progress=Silent()).folder
+    events = [e for e in RunDirectory(folder).read_events() if e["stage"] == "dpo"]
+    valid = [event for event in events if event["kind"] == "valid"]
+    assert abs(valid[0]["margin"]) < 0.05
+    assert max(event["margin"] for event in valid) > 2
+    assert read_json(folder / "stages/02-dpo/stage.json")["pairs"]["accuracy"] >= 0.9
+    asker, asked = open_run(folder), [Message("user", "What is the capital of France?")]
+    long, short = ("".join(asker.ask(asked, model)) for model in ("sft", "dpo"))
+    assert long.startswith("Well")
+    assert not short.startswith("Well")

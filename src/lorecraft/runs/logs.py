@@ -206,7 +206,7 @@ _TELL: dict[str, Callable[[Event], str]] = {
     "start": _begun,
     "resume": lambda event: f"goes on after step {event['step']} of {event['total']}",
     "passed_over": lambda event: f"checkpoint {event['checkpoint']} {event['why']}; passed over",
-    "reference": lambda event: f"asks the reference about {event['pairs']} pairs, once",
+    "reference": lambda event: f"the reference reads {event['pairs']} pairs, once",
     "unlearning": lambda event: trouble("unlearning", event) or "",
     "spike": _spiked,
     "nan": _not_finite,

@@ -22,7 +22,7 @@ from lorecraft.engines.base import BASE, Engine, Outline, Request
 from lorecraft.recipe import Recipe
 from lorecraft.runs.workbench import adapter_spec
 from lorecraft.runs.workload import ExamLoad, StageLoad
-from lorecraft.training.preference import objective
+from lorecraft.training.preference import Preference
 
 FEW, MORE = 2, 6
 """Blocks of the two sketches from whose difference a block's share is known."""
@@ -93,9 +93,9 @@ def _try(
 
     def step(batches: Sequence[Sequence[Example]]) -> None:
         for examples in batches:
-            batch = pack(examples, slot)
+            batch, settings = pack(examples, slot), stage.section.preference
             known = np.zeros((len(examples), 2))  # as if the reference had said it
-            engine.accumulate(batch, objective(stage.section.preference, batch, known))
+            engine.accumulate(batch, settings and Preference(settings, batch, known))
         engine.update(0.0)
 
     def score(batch: Sequence[Example]) -> None:

@@ -198,6 +198,8 @@ def _listener(
             bar.advance(0, validation_error=fields["error"])
             found = {f"validation_{name}": fields[name] for name in VALIDATED if name in fields}
             track(fields["step"], found)
+        elif kind == "reference":
+            progress.note(f"  {name}: the reference reads {fields['pairs']} pairs, once")
         elif kind == "resume":
             bar.advance(fields["step"])
         elif told := trouble(kind, fields):

@@ -20,7 +20,7 @@ from lorecraft.errors import OutOfMemory
 from lorecraft.recipe.schema import StageSection
 from lorecraft.training.checkpoints import CheckpointStore
 from lorecraft.training.limits import Curve, Limits, StageProgress
-from lorecraft.training.preference import Figures, Preference, answers, objective, totals, unlearned
+from lorecraft.training.preference import Figures, Preference, answers, totals, unlearned
 from lorecraft.training.schedule import learning_rate
 from lorecraft.training.spikes import WINDOW, spike
 from lorecraft.training.steps import pieces, step_batches, steps_per_epoch, total_steps
@@ -219,8 +219,9 @@ class _StageRun:
         return found
 
     def _objective(self, part: str, indices: Sequence[int], batch: TokenBatch) -> Preference | None:
-        known = self.reference[part][indices] if self.reference else None
-        return objective(self.stage.preference, batch, known)
+        if self.stage.preference is None:
+            return None
+        return Preference(self.stage.preference, batch, self.reference[part][indices])
 
     def _groups(self) -> Iterator[list[list[int]]]:
         lengths = [len(example.tokens) for example in self.train]

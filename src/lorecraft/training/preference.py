@@ -88,15 +88,6 @@ class Preference:
         }
 
 
-def objective(
-    settings: PreferenceSection | None, batch: TokenBatch, reference: Float64 | None
-) -> Preference | None:
-    """That of a stage; none where it learns from single answers."""
-    if settings is None or reference is None:
-        return None
-    return Preference(settings, batch, reference)
-
-
 def answers(batch: TokenBatch, log: NDArray[np.floating]) -> Float64:
     """Each pair's sums of log-probabilities [P, 2], of those of all tokens [T]."""
     return summed(batch, log)[batch.parent >= 0].reshape(-1, 2)

@@ -95,7 +95,7 @@ def _try(
         for examples in batches:
             batch, settings = pack(examples, slot), stage.section.preference
             known = np.zeros((len(examples), 2))  # as if the reference had said it
-            engine.accumulate(batch, settings and Preference(settings, batch, known))
+            engine.accumulate(batch, Preference(settings, batch, known) if settings else None)
         engine.update(0.0)
 
     def score(batch: Sequence[Example]) -> None:

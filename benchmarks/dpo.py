@@ -23,7 +23,7 @@ from lorecraft.data.batches import Example, pack
 from lorecraft.recipe import PreferenceSection
 from lorecraft.training.preference import Preference, answers
 
-STEPS = {"m135": 2, "pocket": 10}
+STEPS = {"m135": 2}
 BATCH, RATE, RANK, BETA = 8, 2e-4, 16, 0.1
 ROUNDS = 2
 

@@ -21,7 +21,9 @@ def examples(count: int, seed: int = 0) -> list[Example]:
         length = int(draw.integers(1, 40))
         weight = draw.choice(np.array([0, 0, 1, 0.5], np.float32), length)
         tokens = draw.integers(0, 300_000, length, dtype=np.int32)
-        made.append(Example(tokens, np.sort(weight) if number % 2 else weight, f"r{number}"))
+        weight = np.sort(weight) if number % 2 else weight
+        answers = (length // 3, length // 2) if number % 4 == 0 else ()
+        made.append(Example(tokens, weight, f"r{number}", answers))
     return made
 
 
@@ -47,7 +49,7 @@ def test_what_is_read_is_what_was_encoded(tmp_path: Path, count: int) -> None:
     )
     assert read.lengths.tolist() == [len(example.tokens) for example in made]
     for mine, its in zip(read, made, strict=True):
-        assert mine.record == its.record
+        assert (mine.record, mine.answers) == (its.record, its.answers)
         assert (mine.tokens.dtype, mine.weight.dtype) == (np.int32, np.float32)
         assert mine.tokens.tobytes() == its.tokens.tobytes()
         assert mine.weight.tobytes() == its.weight.tobytes()

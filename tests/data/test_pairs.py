@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lorecraft.data.pairs import Pair, held_out_by, read_pairs
-from lorecraft.data.records import Message
+from lorecraft.data.records import Message, Record
 from lorecraft.errors import DataError
 from lorecraft.recipe import DatasetSection
 from lorecraft.style.schema import Format
@@ -51,6 +51,9 @@ def test_every_form_of_a_pair_is_read(tmp_path: Path, line: dict[str, Any]) -> N
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     pair = Pair("p1", (Message("user", "Who?"),), "Ada.", "Ada", "no stop", "ends_with", "r1")
     assert read_pairs(written(tmp_path, pair.to_json())) == [pair]
+    record = pair.to_record()
+    assert Record.from_json(record.to_json()) == record
+    assert (record.messages[-1].content, record.rejected) == ("Ada.", "Ada")
 
 
 def test_pairs_that_cannot_be_used_are_named_and_counted(tmp_path: Path) -> None:

@@ -85,7 +85,10 @@ def pairs() -> list[dict[str, str]]:
 @pytest.fixture
 def write_recipe(tmp_path: Path) -> Callable[..., Path]:
     """Writes facts, ontology and a recipe; keyword arguments replace the recipe's sections."""
+    return writer(tmp_path)
 
+
+def writer(tmp_path: Path) -> Callable[..., Path]:
     def write(**sections: Any) -> Path:
         lines = [
             json.dumps({"text": text, "triple": [subject, relation, object_]})

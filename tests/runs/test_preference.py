@@ -20,7 +20,7 @@ from lorecraft.runs.directory import RunDirectory
 from lorecraft.runs.files import read_json, read_lines
 from lorecraft.runs.progress import Silent
 
-from .conftest import pairs
+from .conftest import pairs, writer
 
 WriteRecipe = Callable[..., Path]
 
@@ -30,9 +30,10 @@ DATA = {"general": "general.jsonl", "pairs": "pairs.jsonl"}
 STAGES = [{"kind": "sft", **STAGE}, DPO]
 
 
-@pytest.fixture
-def folder(write_recipe: WriteRecipe) -> Path:
-    return pipeline.run(write_recipe(data=DATA, stages=STAGES), progress=Silent()).folder
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    recipe = writer(tmp_path_factory.mktemp("pairs"))(data=DATA, stages=STAGES)
+    return pipeline.run(recipe, progress=Silent()).folder
 
 
 def test_it_comes_after_the_others_and_starts_from_their_adapter(folder: Path) -> None:
@@ -69,18 +70,19 @@ def test_what_was_learned_of_pairs_is_told(folder: Path) -> None:
     assert "accuracy" in (folder / "report.md").read_text("utf-8")
 
 
-def test_a_finished_stage_is_skipped_and_other_settings_train_it_again(
-    folder: Path, write_recipe: WriteRecipe
-) -> None:
+def test_other_settings_train_that_stage_again_and_no_other(write_recipe: WriteRecipe) -> None:
+    folder = pipeline.train(write_recipe(data=DATA, stages=STAGES), progress=Silent()).folder
     known = len(RunDirectory(folder).read_events())
-    pipeline.run(write_recipe(data=DATA, stages=STAGES), progress=Silent())
-    events = RunDirectory(folder).read_events()[known:]
-    assert not [event for event in events if event["kind"] == "step"]
+    pipeline.train(write_recipe(data=DATA, stages=STAGES), progress=Silent())
+    assert not trained_since(folder, known)
     other = [STAGES[0], DPO | {"preference": {"loss": "ipo"}}]
-    pipeline.run(write_recipe(data=DATA, stages=other), progress=Silent())
-    trained = {e["stage"] for e in RunDirectory(folder).read_events() if e["kind"] == "resume"}
-    steps = [e["stage"] for e in RunDirectory(folder).read_events()[known:] if e["kind"] == "step"]
-    assert set(steps) == {"dpo"} and not trained
+    pipeline.train(write_recipe(data=DATA, stages=other), progress=Silent())
+    assert trained_since(folder, known) == {"dpo"}
+
+
+def trained_since(folder: Path, known: int) -> set[str]:
+    events = RunDirectory(folder).read_events()[known:]
+    return {event["stage"] for event in events if event["kind"] == "step"}
 
 
 def test_the_plan_knows_the_stage(write_recipe: WriteRecipe) -> None:
@@ -151,11 +153,14 @@ def test_what_does_not_go_together_is_told(
 def test_the_embedded_model_learns_a_preference_and_keeps_to_it(
     write_recipe: WriteRecipe, tmp_path: Path
 ) -> None:
-    """For real: torch, fine-tuned to answer after a preamble, then to prefer no preamble."""
+    """For real: torch, fine-tuned to answer with a preamble and without, then to prefer none."""
     items = rehearsal()[::8]
     said = [(item.questions[0], item.answer, f"Well, I think: {item.answer}") for item in items]
     files = {
-        "train": [{"prompt": asked, "completion": long} for asked, _, long in said],
+        "train": [
+            {"prompt": asked, "completion": answers[number % 2]}
+            for number, (asked, *answers) in enumerate(said)
+        ],
         "pairs": [{"prompt": a, "chosen": short, "rejected": long} for a, short, long in said],
     }
     for name, lines in files.items():
@@ -175,7 +180,7 @@ def test_the_embedded_model_learns_a_preference_and_keeps_to_it(
     assert abs(valid[0]["margin"]) < 0.05
     assert max(event["margin"] for event in valid) > 2
     assert read_json(folder / "stages/02-dpo/stage.json")["pairs"]["accuracy"] >= 0.9
-    asker, asked = open_run(folder), [Message("user", "What is the capital of France?")]
-    long, short = ("".join(asker.ask(asked, model)) for model in ("sft", "dpo"))
-    assert long.startswith("Well")
-    assert not short.startswith("Well")
+    asker = open_run(folder)
+    for line in [*read_lines(folder / "data/dpo/valid.jsonl")][:5]:
+        asked = [Message("user", line["prompt"][0]["content"])]
+        assert not "".join(asker.ask(asked)).startswith("Well")

@@ -11,7 +11,7 @@ import pytest
 from lorecraft.data.pairs import Pair, held_out_by, read_pairs
 from lorecraft.data.records import Message, Record
 from lorecraft.errors import DataError
-from lorecraft.recipe import DatasetSection
+from lorecraft.recipe import DatasetSection, RecordsSection
 from lorecraft.style.schema import Format
 
 ASK = {"role": "user", "content": "Who lights it?"}
@@ -93,7 +93,7 @@ def test_a_test_record_is_known_by_its_id_and_by_its_prompt(tmp_path: Path) -> N
         good,
     )
     with pytest.raises(DataError) as found:
-        read_pairs(pairs, held_out=held_out_by(tested))
+        read_pairs(pairs, held_out=held_out_by(RecordsSection(path=tested.path)))
     assert str(found.value).splitlines()[:4] == [
         "3 of 4 pairs cannot be used (made from a test record 3):",
         "pairs.jsonl: pair t7: made from a test record (t7)",

@@ -95,9 +95,8 @@ def test_the_plan_knows_the_stage(write_recipe: WriteRecipe) -> None:
 def test_bad_pairs_are_refused_before_anything_is_trained(
     write_recipe: WriteRecipe, tmp_path: Path
 ) -> None:
-    recipe = write_recipe(
-        data={**DATA, "format": "format.yaml", "test": "test.jsonl"}, stages=STAGES
-    )
+    style = {"format": "format.yaml", "test": "test.jsonl"}
+    recipe = write_recipe(data=DATA, style=style, stages=STAGES)
     good = pairs()[0]
     lines = [
         good,

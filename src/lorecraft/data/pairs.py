@@ -10,12 +10,13 @@ from typing import Any
 from lorecraft.data import forms
 from lorecraft.data.forms import Row
 from lorecraft.data.records import Message, Record
-from lorecraft.data.sources import files_of
+from lorecraft.data.sources import files_of, read_records
+from lorecraft.data.split import question
 from lorecraft.errors import DataError
 from lorecraft.knowledge.jsonl import MISTAKES_SHOWN, LineError
 from lorecraft.knowledge.ontology import normal
 from lorecraft.knowledge.rows import open_rows
-from lorecraft.recipe import DatasetSection
+from lorecraft.recipe import DatasetSection, RecordsSection
 from lorecraft.style.check import check
 from lorecraft.style.schema import Format
 
@@ -119,16 +120,20 @@ def read_pairs(
     return pairs
 
 
-def held_out_by(section: DatasetSection) -> frozenset[str]:
+def held_out_by(section: RecordsSection) -> frozenset[str]:
     """What test records are known by: their ids, and what they ask, less case and punctuation."""
+    asked = {normal(question(record)) for record in read_records(section)}
+    ids = {
+        known
+        for file in files_of(section)
+        for known in open_rows(file.path, _id, EXPECTED, {"id"})
+        if known
+    }
+    return frozenset(asked | ids)
 
-    def parse(row: Row, number: int) -> list[str]:
-        asked = [turn.content for turn in forms.content(row)[0] if turn.role == "user"]
-        return [normal(" ".join(asked)), *([str(row["id"])] if row.get("id") is not None else [])]
 
-    columns = forms.COLUMNS | {"id"}
-    rows = [open_rows(file.path, parse, forms.EXPECTED, columns) for file in files_of(section)]
-    return frozenset(known for some in rows for each in some for known in each if known)
+def _id(row: Row, number: int) -> str:
+    return str(row.get("id") or "")
 
 
 def _fault(

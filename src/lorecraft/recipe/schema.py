@@ -204,16 +204,6 @@ class DataSection(Section):
     pairs_valid: Pairs = Field(
         None, description="Pairs to validate with; without them a part of `pairs` is set aside."
     )
-    format: InputFile | None = Field(
-        None,
-        description="A house style (see [format.md](format.md)); pairs whose chosen answer breaks "
-        "it are refused.",
-    )
-    test: Pairs = Field(
-        None,
-        description="Records kept for a test of your own; pairs made from one of them (by `id`, "
-        "`source` or prompt) are refused.",
-    )
     general: Literal["builtin", "none"] | InputFile = Field(
         "builtin",
         description="General records to rehearse, so that the model forgets less: those that come "

@@ -267,8 +267,9 @@ def _pairs(recipe: Recipe) -> tuple[Sequence[Record], Sequence[Record]]:
     data = recipe.data
     if data.pairs is None or all(stage.kind != "dpo" for stage in recipe.stages):
         return [], []
-    format = load_format(data.format) if data.format else None
-    held_out = held_out_by(data.test) if data.test else frozenset()
+    format, held_out = None, frozenset[str]()
+    if recipe.style is not None:
+        format, held_out = load_format(recipe.style.format), held_out_by(recipe.style.test)
     train = [pair.to_record() for pair in read_pairs(data.pairs, format, held_out)]
     if data.pairs_valid is None:
         return split_groups(train, VALID_SHARE, recipe.seed)

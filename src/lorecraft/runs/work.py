@@ -119,11 +119,12 @@ class Work:
         for key in manifest.RECORDS:
             if f"data.{key}" in sources:
                 del settings[key]["path"]
-        # A format is checked at the exam, which knows it by itself.
+        # A format is checked at the exam, which knows it by itself, and beforehand of pairs alone.
         style = recipe.style.model_dump(exclude={"format", "prompted"}) if recipe.style else None
         if style and "style.test" in sources:
             del style["test"]["path"]
-        sources.pop("style.format", None)
+        if recipe.data.pairs is None:
+            sources.pop("style.format", None)
         mixing = [(stage.kind, stage.general) for stage in recipe.stages]
         return fingerprint(
             manifest.code_version(), recipe.seed, settings, style, recipe.exam, mixing, sources

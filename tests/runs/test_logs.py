@@ -55,6 +55,19 @@ def test_the_steps_up_to_a_validation_are_one_line_with_their_mean_loss() -> Non
     ]
 
 
+def test_of_pairs_margin_accuracy_and_log_probabilities_are_told() -> None:
+    figures = {"accuracy": 0.9, "margin": 1.25, "chosen": -31.5, "rejected": -44.0}
+    valid = event("valid", "dpo", step=4, loss=0.5, error=0.5, best=False, **figures)
+    fallen = event("unlearning", "dpo", step=4, fallen=2.5, chosen=-31.5)
+    first, second = told(valid, fallen)
+    assert first == (
+        "dpo: step 4: validation loss 0.5, accuracy 90%, margin 1.25, "
+        "log-probability -31.5 chosen, -44 rejected"
+    )
+    assert second.startswith("dpo: by step 4 the chosen answers have become less likely")
+    assert "by 2.5 nats an answer" in second
+
+
 def test_steps_without_a_validation_are_a_line_a_hundred_or_five_minutes() -> None:
     lines = told(*(step(number) for number in range(1, 251)))
     assert [line.split(":")[1] for line in lines] == [

@@ -59,11 +59,16 @@ class Lines(Sequence[T]):
         """Raises LineError for a line that is no JSON object, and what ``parse`` raises."""
         if isinstance(index, slice):
             return [self[one] for one in range(*index.indices(len(self)))]
-        start = self._starts[index]
-        self._file.seek(start)
-        line = self._file.readline()
-        value = _json_object(line.removeprefix(_MARK) if start == 0 else line)
-        return self._parse(value, self._numbers[index])
+        line = self.raw(index, index + 1)[0]
+        return self._parse(json_object(line), self._numbers[index])
+
+    def raw(self, start: int, end: int) -> list[bytes]:
+        """Some lines as they stand in the file, read together."""
+        at = self._starts[start]
+        self._file.seek(at)
+        text = self._file.read(self._starts[end] - at if end < len(self) else -1)
+        text = text.removeprefix(_MARK) if at == 0 else text
+        return [line for line in text.split(b"\n") if line.strip()]
 
 
 def read_lines(path: Path, parse: Callable[[dict[str, Any], int], T], expected: str) -> list[T]:
@@ -115,13 +120,16 @@ def _places(lines: Lines[T], first: int, last: int) -> str:
     return f"{lines.unit}s {lines.number(first)} to {lines.number(last)}"
 
 
-def _json_object(line: bytes) -> dict[str, Any]:
+def json_object(line: bytes) -> dict[str, Any]:
+    """What stands on a line. Raises LineError."""
     try:
         value = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise LineError(f"not UTF-8 (byte {error.start + 1})") from error
     except json.JSONDecodeError as error:
         raise LineError(f"broken JSON ({error.msg} at column {error.colno})") from error
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, 1,000 brackets
+        raise LineError(f"JSON that cannot be read ({error})") from error
     if not isinstance(value, dict):
         raise LineError(f"a JSON {type(value).__name__}, not an object")
     return value

@@ -21,7 +21,8 @@ SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".csv", ".tsv")
 _TABLES = (".csv", ".tsv")
 _CHUNK = 1 << 20
 _BATCH = 1000
-_MORE = "\0more"
+MORE = "\0more"
+"""The key of what a CSV row has beyond its columns."""
 _SPACES = re.compile(r"\s*")
 
 
@@ -53,6 +54,28 @@ def open_rows(
     return rows
 
 
+def rows_that_can_be_read(
+    path: Path, parse: Callable[[Row, int], T]
+) -> tuple[Lines[T], str]:
+    """All rows of a file, unchecked, with all their columns; and why there are no more, if the file
+    is broken further on.
+
+    Raises DataError when the file cannot be read at all.
+    """
+    broken: list[str] = []
+
+    def until_broken(rows: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+        try:
+            yield from rows
+        except DataError as error:
+            broken.append(error.seen.removeprefix(str(path)).strip(" :"))
+
+    try:
+        return _open(path, parse, None, until_broken), "".join(broken)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
 def unit_of(path: Path) -> Literal["line", "item", "row"]:
     """What a file's records are: lines, items of a JSON array, rows of a Parquet file.
 
@@ -68,14 +91,19 @@ def unit_of(path: Path) -> Literal["line", "item", "row"]:
     return "item" if start.startswith(b"[") and path.suffix.lower() not in _TABLES else "line"
 
 
-def _open(path: Path, parse: Callable[[Row, int], T], wanted: Collection[str] | None) -> Lines[T]:
+def _open(
+    path: Path,
+    parse: Callable[[Row, int], T],
+    wanted: Collection[str] | None,
+    through: Callable[[Iterator[tuple[int, Any]]], Iterator[tuple[int, Any]]] = iter,
+) -> Lines[T]:
     unit = unit_of(path)
     if unit == "row":
-        return _copied(path, parse, _parquet(path, wanted), unit)
+        return _copied(path, parse, through(_parquet(path, wanted)), unit)
     if unit == "item":
-        return _copied(path, parse, _array(path), unit)
+        return _copied(path, parse, through(_array(path)), unit)
     if path.suffix.lower() in _TABLES:
-        return _copied(path, parse, _csv(path), unit)
+        return _copied(path, parse, through(_csv(path)), unit)
     return Lines(path, parse)
 
 
@@ -92,7 +120,7 @@ def _copied(
     copy.seek(0)
 
     def whole(row: Row, number: int) -> T:
-        if _MORE in row:
+        if MORE in row:
             raise LineError("more values than there are columns")
         return parse(row, number)
 
@@ -107,7 +135,7 @@ def _csv(path: Path) -> Iterator[tuple[int, Row]]:
             head = file.readline()
             file.seek(0)
             reader = csv.DictReader(
-                file, delimiter=max(",;\t", key=head.count), restkey=_MORE, strict=True
+                file, delimiter=max(",;\t", key=head.count), restkey=MORE, strict=True
             )
             last = 1
             for row in reader:

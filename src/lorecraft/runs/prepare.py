@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lorecraft.data import audit, tellings
+from lorecraft.data import tellings
+from lorecraft.data.audit.stages import audit_stages
 from lorecraft.data.docstrings import docstring_records
 from lorecraft.data.mix import general_records, mix
 from lorecraft.data.passages import passage_records
@@ -132,7 +133,7 @@ def prepare(recipe: Recipe, names: list[str]) -> Prepared:
         for question in _evenly([q for q in exam if q.measure == measure], recipe.exam.limit)
     ]
     questions = _never_trained(exam, stages.values())
-    figures = audit.audit(
+    figures = audit_stages(
         {name: (data.train, data.valid) for name, data in stages.items()},
         [(question.id, question.prompt, question.phrasing) for question in questions],
     )

@@ -1,4 +1,4 @@
-"""The audit: what is in the data, and what leaks from it into validation or exam."""
+"""What a run's stages hold, and what leaks from them into validation or exam."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Stages = Mapping[str, tuple[Sequence[Record], Sequence[Record]]]
 Asked = tuple[str, str]
 
 
-def audit(stages: Stages, questions: Iterable[tuple[str, str, str]]) -> dict[str, Any]:
+def audit_stages(stages: Stages, questions: Iterable[tuple[str, str, str]]) -> dict[str, Any]:
     """Figures that can be written as JSON.
 
     Args:

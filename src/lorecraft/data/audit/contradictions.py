@@ -1,0 +1,114 @@
+"""Answers and sentences that contradict the facts.
+
+Only what can be told for certain: a question or a sentence in one of the ontology's own phrasings,
+held-out ones included, about a relation that has one object a subject.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from lorecraft.data.audit.check import Mark, Marks
+from lorecraft.data.audit.rows import Entry
+from lorecraft.knowledge.facts import Fact
+from lorecraft.knowledge.ontology import OBJECT, SUBJECT, Ontology, normal, render
+
+_S, _O = "\x02", "\x03"
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
+Words = tuple[str, ...]
+
+
+class Contradictions(Marks):
+    """What the data say otherwise than the facts."""
+
+    name = "contradictions"
+    severity = "error"
+
+    def __init__(self, facts: Sequence[Fact], ontology: Ontology) -> None:
+        super().__init__()
+        aliases = {e.name: (e.name, *e.aliases) for e in ontology.entities.values()}
+        one = {name for name, relation in ontology.relations.items() if relation.functional}
+        self._objects: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {}
+        for fact in facts:
+            if fact.triple and fact.triple[1] in one:
+                subject, relation, object_ = fact.triple
+                said = tuple(map(normal, aliases.get(object_, (object_,))))
+                self._objects[subject, relation] = object_, said
+        told = {subject for subject, _ in self._objects}
+        self._subjects = {normal(n): e for e in told for n in aliases.get(e, (e,))}
+        self._longest = max((name.count(" ") + 1 for name in self._subjects), default=0)
+        self._questions: dict[Words, str] = {}
+        self._statements: dict[Words, list[tuple[Words, str]]] = {}
+        for relation in ontology.relations.values():
+            if relation.name not in one:
+                continue
+            for pattern in (*relation.questions, *relation.held_out_questions):
+                self._questions[_words(pattern)] = relation.name
+            for pattern in (*relation.statements, *relation.held_out_statements, relation.answer):
+                words = _words(pattern)
+                if SUBJECT in pattern and OBJECT in pattern:
+                    at = words.index(_O)
+                    self._statements.setdefault(words[:at], []).append(
+                        (words[at + 1 :], relation.name)
+                    )
+
+    def marks(self, entry: Entry) -> Iterable[Mark]:
+        record = entry.record
+        if record is None:
+            return
+        turns = [(m.role, m.content) for m in record.messages] or [("assistant", record.text)]
+        asked: list[tuple[str, str]] = []
+        for role, text in turns:
+            if role != "assistant":
+                asked = list(self._asked(text))
+                continue
+            if wrong := self._wrong_answer(asked, text) or self._wrong_sentence(text):
+                yield "contradicts the facts", wrong
+                return
+
+    def _asked(self, text: str) -> Iterator[tuple[str, str]]:
+        """The subjects and relations that a question asks about."""
+        for subject, words in self._named(normal(text).split()):
+            relation = self._questions.get(words)
+            if relation and (subject, relation) in self._objects:
+                yield subject, relation
+
+    def _wrong_answer(self, asked: Iterable[tuple[str, str]], text: str) -> str:
+        plain = f" {normal(text)} "
+        for subject, relation in asked:
+            object_, names = self._objects[subject, relation]
+            if not any(f" {name} " in plain for name in names):
+                return f"{relation} of {subject} is {object_}, not '{_short(text)}'"
+        return ""
+
+    def _wrong_sentence(self, text: str) -> str:
+        for sentence in _SENTENCE.split(text):
+            for subject, words in self._named(normal(sentence).split()):
+                for at in range(len(words)):
+                    for after, relation in self._statements.get(words[:at], ()):
+                        said = words[at : len(words) - len(after)]
+                        if words[len(words) - len(after) :] != after or _S in said or not said:
+                            continue
+                        object_, names = self._objects.get((subject, relation), ("", ()))
+                        if names and " ".join(said) not in names:
+                            return f"{relation} of {subject} is {object_}: '{_short(sentence)}'"
+        return ""
+
+    def _named(self, words: list[str]) -> Iterator[tuple[str, Words]]:
+        """Each known subject, and the words with a mark in its place."""
+        for size in range(min(self._longest, len(words)), 0, -1):
+            for at in range(len(words) - size + 1):
+                subject = self._subjects.get(" ".join(words[at : at + size]))
+                if subject:
+                    yield subject, (*words[:at], _S, *words[at + size :])
+
+
+def _words(pattern: str) -> Words:
+    marked = normal(render(pattern, "lorecraftsubject", "lorecraftobject")).split()
+    return tuple({"lorecraftsubject": _S, "lorecraftobject": _O}.get(word, word) for word in marked)
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= 80 else text[:77] + "…"

@@ -106,8 +106,12 @@ def _by_name(data: Sequence[str]) -> dict[str, list[str]]:
     """By the word for a split in a file's path; files without one are all for training."""
     by_split: dict[str, list[str]] = {}
     for file in data:
-        words = re.split(r"[^a-z]+", file.lower())
-        split = next((s for s, names in _SPLITS.items() if set(names) & set(words)), None)
-        if split:
+        if split := split_named(file):
             by_split.setdefault(split, []).append(file)
     return by_split or ({"train": list(data)} if data else {})
+
+
+def split_named(file: str) -> str | None:
+    """The split that a file's path has a word for."""
+    words = re.split(r"[^a-z]+", file.lower())
+    return next((s for s, names in _SPLITS.items() if set(names) & set(words)), None)

@@ -54,9 +54,7 @@ def open_rows(
     return rows
 
 
-def rows_that_can_be_read(
-    path: Path, parse: Callable[[Row, int], T]
-) -> tuple[Lines[T], str]:
+def rows_that_can_be_read(path: Path, parse: Callable[[Row, int], T]) -> tuple[Lines[T], str]:
     """All rows of a file, unchecked, with all their columns; and why there are no more, if the file
     is broken further on.
 

@@ -64,7 +64,7 @@ class Prepared:
     names: list[str]
 
 
-def _knowledge(section: KnowledgeSection | None) -> tuple[tuple[Fact, ...], Ontology | None]:
+def knowledge_of(section: KnowledgeSection | None) -> tuple[tuple[Fact, ...], Ontology | None]:
     """The facts and the ontology, checked against each other."""
     if section is None:
         return (), None
@@ -93,7 +93,7 @@ def prepare(recipe: Recipe, names: list[str]) -> Prepared:
 
     Raises DataError for any source that cannot be used, and for a stage left without records.
     """
-    facts, ontology = _knowledge(recipe.knowledge)
+    facts, ontology = knowledge_of(recipe.knowledge)
     examined = split_absent(facts, ontology, recipe.seed)[1] if ontology else ()
     own = _own(recipe)
     general = _general(recipe.data, recipe.seed)

@@ -84,7 +84,9 @@ def checks(more: Sequence[Check] = ()) -> list[Check]:
     ]
 
 
-def audit(rows: Rows, wanted: Sequence[Check], seen: Callable[[int], None] = lambda n: None) -> Audit:
+def audit(
+    rows: Rows, wanted: Sequence[Check], seen: Callable[[int], None] = lambda n: None
+) -> Audit:
     """Look at all rows; ``seen`` is told how many were, now and then."""
     for count, looked in _looked(rows, wanted):
         for check, some in zip(wanted, looked, strict=True):

@@ -28,14 +28,14 @@ _SCRIPTS = (
 _OTHER = re.compile("[" + "".join(letters for _, letters in _SCRIPTS) + "]")
 _SCRIPT = [(name, re.compile(f"[{letters}]")) for name, letters in _SCRIPTS]
 _FUNCTION_WORDS = {
-    "English": "the of and to is in that it for was with are this what how you on be by which from",
+    "English": "the of and to is in that it for was with are do i no as who does this what how you on be by an",
     "German": "der die das und ist nicht ein eine zu den mit von auf für wie wird auch dem sich im",
     "French": "le les des est et une dans que pour qui pas sur avec vous au du ce sont il elle",
     "Spanish": "el los las es y una que por para con del se como más cuál son al su está en",
     "Italian": "il di che è una per con sono non della del gli nel alla come più dei questo",
-    "Portuguese": "o os as é e uma que para com não do da em como mais dos são ao um no",
+    "Portuguese": "os é uma que para com não da em como mais dos são ao um pelo foi sua qual ou",
     "Dutch": "de het een van en is dat niet op te zijn met voor die aan wat hoe er wordt",
-    "Polish": "nie jest się na że do jak co w z to i przez dla są od tego po jego",
+    "Polish": "nie jest się na że jak w z przez dla są od tego po jego które oraz jako był także",
     "Turkish": "bir ve bu için ile ne da de olarak daha nasıl çok gibi en olan mı",
     "Swedish": "och att det som en är på av för med inte till den har ett om var hur",
 }

@@ -129,9 +129,7 @@ class Templates(Check):
                     yield row, count, piece.replace(_EMPTY, "___")
 
 
-def _looked(
-    entries: Sequence[Entry], text_of: Callable[[Entry], str], pieces: Pieces
-) -> Looked:
+def _looked(entries: Sequence[Entry], text_of: Callable[[Entry], str], pieces: Pieces) -> Looked:
     rows, hashes = array("I"), array("I")
     for entry in entries:
         for piece in pieces(text_of(entry)) or ("",):

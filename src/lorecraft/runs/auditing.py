@@ -1,0 +1,176 @@
+"""What is audited: files, folders and data sets of the hub, or a recipe's or a run's own data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from lorecraft.data import hub_sets
+from lorecraft.data.audit.audit import Audit, audit, checks
+from lorecraft.data.audit.check import Check
+from lorecraft.data.audit.contradictions import Contradictions
+from lorecraft.data.audit.gates import Gates, GatesSection
+from lorecraft.data.audit.lengths import Lengths, Tokens
+from lorecraft.data.audit.rows import Rows, Split
+from lorecraft.data.encode import Tokenizer
+from lorecraft.errors import DataError
+from lorecraft.knowledge.facts import Fact, load_facts
+from lorecraft.knowledge.files import SourceFile, files_at
+from lorecraft.knowledge.ontology import Ontology, load_ontology
+from lorecraft.knowledge.rows import SUFFIXES
+from lorecraft.models.find import preview
+from lorecraft.models.tokenizer import load_tokenizer
+from lorecraft.recipe import RecordsSection
+from lorecraft.recipe.values import HUB
+from lorecraft.runs.directory import resolve
+from lorecraft.runs.files import write_lines
+from lorecraft.runs.prepare import knowledge_of, load, prepare, save
+
+
+@dataclass(frozen=True)
+class Audited:
+    """What an audit is made of.
+
+    Attributes:
+        tokenizer: loads the tokenizer by whose tokens lengths are told, if by any.
+        limit: the longest record, in tokens if there is a tokenizer, in words otherwise.
+    """
+
+    splits: tuple[Split, ...]
+    tokenizer: Callable[[], Tokenizer] | None = None
+    limit: int | None = None
+    facts: tuple[Fact, ...] = ()
+    ontology: Ontology | None = None
+
+
+@contextmanager
+def opened(targets: Sequence[str], section: RecordsSection | None = None) -> Iterator[Audited]:
+    """A recipe or a run's folder, or any files. What is made for it is gone at the end.
+
+    Raises DataError for files that are not there, and what a recipe raises.
+    """
+    path = Path(targets[0])
+    if len(targets) == 1 and (path.suffix in (".yaml", ".yml") or (path / "recipe.yaml").is_file()):
+        with TemporaryDirectory(prefix="lorecraft-") as folder:
+            yield _of_recipe(path, Path(folder))
+    else:
+        yield Audited(tuple(_distinct(split for t in targets for split in _splits(t, section))))
+
+
+def run(
+    audited: Audited,
+    gates: GatesSection | None = None,
+    seen: Callable[[int], None] = lambda n: None,
+) -> Audit:
+    """Every check that what is there allows."""
+    more: list[Check] = []
+    if audited.tokenizer:
+        assert audited.limit is not None
+        more.append(Tokens(audited.tokenizer, audited.limit))
+    else:
+        more.append(Lengths(audited.limit))
+    if audited.ontology:
+        more.append(Contradictions(audited.facts, audited.ontology))
+    if gates:
+        more.append(Gates(gates))
+    return audit(Rows(audited.splits), checks(more), seen)
+
+
+def tokenizer_of(model: str, revision: str | None = None) -> Callable[[], Tokenizer]:
+    """Raises ModelError when there is no such model, or the hub cannot be asked for it."""
+    load: Callable[[], Tokenizer] = partial(load_tokenizer, preview(model, revision).folder)
+    load()
+    return load
+
+
+def with_facts(audited: Audited, facts: Path, ontology: Path) -> Audited:
+    """The same, held against facts. Raises DataError."""
+    return replace(audited, facts=load_facts(facts), ontology=load_ontology(ontology))
+
+
+def _splits(target: str, section: RecordsSection | None) -> Iterator[Split]:
+    """A file is a split; of a folder or a data set of the hub, files that name the same split."""
+    if target.startswith(HUB):
+        yield from _of_hub(target.removeprefix(HUB), section)
+        return
+    if not Path(target).exists() and not any(letter in target for letter in "*?["):
+        raise DataError(
+            f"no such file or folder: {target}",
+            f"files that end in {', '.join(SUFFIXES)}, a folder or a glob of them, {HUB}owner/name, "
+            "a recipe or a run's folder",
+        )
+    files = files_at(target, SUFFIXES)
+    if len(files) == 1:
+        yield Split(files[0].path.stem, tuple(files), section)
+        return
+    parts: dict[str, list[SourceFile]] = {}
+    for file in files:
+        parts.setdefault(hub_sets.split_named(file.name) or "", []).append(file)
+    whole = Path(target).name if parts.keys() == {""} else "others"
+    for name, some in parts.items():
+        yield Split(name or whole, tuple(some), section)
+
+
+def _of_hub(name: str, section: RecordsSection | None) -> Iterator[Split]:
+    wanted = section or RecordsSection(path=f"{HUB}{name}")
+    given = section is not None and "split" in section.model_fields_set
+    mapped = section if section and section.columns() else None
+    missing: DataError | None = None
+    found = False
+    for split in (wanted.split,) if given else ("train", "validation", "test"):
+        try:
+            files = hub_sets.fetch(name, wanted.config, split, wanted.revision)
+        except DataError as error:
+            missing = missing or error
+            continue
+        found = True
+        yield Split(split, tuple(files), mapped)
+    if missing and not found:
+        raise missing
+
+
+def _distinct(splits: Iterator[Split]) -> Iterator[Split]:
+    """No two of one name, and no two files of one: then their whole paths name them."""
+    several = list(splits)
+    files = [file.name for split in several for file in split.files]
+    for split in several:
+        if sum(other.name == split.name for other in several) > 1:
+            split = replace(split, name=str(split.files[0].path))
+        named = tuple(
+            replace(file, name=str(file.path)) if files.count(file.name) > 1 else file
+            for file in split.files
+        )
+        yield replace(split, files=named)
+
+
+def _of_recipe(target: Path, folder: Path) -> Audited:
+    """The data of every stage and the exam: those in a run's folder, or prepared now."""
+    recipe, directory = resolve(target)
+    names = list(directory.stages(recipe))
+    data = directory.data
+    if not (target.is_dir() and data.is_dir()):
+        data = folder / "data"
+        save(prepare(recipe, names), data)
+    splits = [
+        Split(f"{name}/{part}", (SourceFile(path, f"{name}/{path.name}"),), stage=name, ours=True)
+        for name in names
+        for part in ("train", "valid")
+        if (path := data / name / f"{part}.jsonl").stat().st_size
+    ]
+    asked = folder / "exam.jsonl"
+    questions = load(data, names).questions
+    write_lines(asked, ({"prompt": q.prompt} for q in questions if q.phrasing))
+    if asked.stat().st_size:
+        splits.append(Split("exam", (SourceFile(asked, "exam.jsonl"),)))
+    facts, ontology = knowledge_of(recipe.knowledge)
+    return Audited(
+        tuple(splits),
+        tokenizer_of(recipe.model.path, recipe.model.revision),
+        recipe.data.max_length,
+        facts,
+        ontology,
+    )

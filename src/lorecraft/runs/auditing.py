@@ -16,19 +16,20 @@ from lorecraft.data.audit.contradictions import Contradictions
 from lorecraft.data.audit.gates import Gates, GatesSection
 from lorecraft.data.audit.lengths import Lengths, Tokens
 from lorecraft.data.audit.rows import Rows, Split
-from lorecraft.data.encode import Tokenizer
 from lorecraft.errors import DataError
+from lorecraft.hub import Unreachable
 from lorecraft.knowledge.facts import Fact, load_facts
 from lorecraft.knowledge.files import SourceFile, files_at
 from lorecraft.knowledge.ontology import Ontology, load_ontology
 from lorecraft.knowledge.rows import SUFFIXES
 from lorecraft.models.find import preview
-from lorecraft.models.tokenizer import load_tokenizer
-from lorecraft.recipe import RecordsSection
+from lorecraft.models.tokenizer import HFTokenizer, load_tokenizer
+from lorecraft.recipe import DataSection, RecordsSection
 from lorecraft.recipe.values import HUB
 from lorecraft.runs.directory import resolve
 from lorecraft.runs.files import write_lines
 from lorecraft.runs.prepare import knowledge_of, load, prepare, save
+from lorecraft.runs.progress import Progress, Silent
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Audited:
     """
 
     splits: tuple[Split, ...]
-    tokenizer: Callable[[], Tokenizer] | None = None
+    tokenizer: Callable[[], HFTokenizer] | None = None
     limit: int | None = None
     facts: tuple[Fact, ...] = ()
     ontology: Ontology | None = None
@@ -62,11 +63,10 @@ def opened(targets: Sequence[str], section: RecordsSection | None = None) -> Ite
 
 
 def run(
-    audited: Audited,
-    gates: GatesSection | None = None,
-    seen: Callable[[int], None] = lambda n: None,
+    audited: Audited, gates: GatesSection | None = None, *, progress: Progress | None = None
 ) -> Audit:
     """Every check that what is there allows."""
+    rows = Rows(audited.splits)
     more: list[Check] = []
     if audited.tokenizer:
         assert audited.limit is not None
@@ -77,14 +77,24 @@ def run(
         more.append(Contradictions(audited.facts, audited.ontology))
     if gates:
         more.append(Gates(gates))
-    return audit(Rows(audited.splits), checks(more), seen)
+    with (progress or Silent()).stage("audit", len(rows), "records") as bar:
+        return audit(rows, checks(more), bar.advance)
 
 
-def tokenizer_of(model: str, revision: str | None = None) -> Callable[[], Tokenizer]:
+def tokenizer_of(model: str, revision: str | None = None) -> Callable[[], HFTokenizer]:
     """Raises ModelError when there is no such model, or the hub cannot be asked for it."""
-    load: Callable[[], Tokenizer] = partial(load_tokenizer, preview(model, revision).folder)
+    load = partial(load_tokenizer, preview(model, revision).folder)
     load()
     return load
+
+
+def measured(audited: Audited, model: str | None, limit: int | None) -> Audited:
+    """The same, its lengths told in a model's tokens, or against another limit."""
+    limit = limit or audited.limit
+    if model is None:
+        return replace(audited, limit=limit)
+    limit = limit or int(DataSection.model_fields["max_length"].default)
+    return replace(audited, tokenizer=tokenizer_of(model), limit=limit)
 
 
 def with_facts(audited: Audited, facts: Path, ontology: Path) -> Audited:
@@ -100,7 +110,7 @@ def _splits(target: str, section: RecordsSection | None) -> Iterator[Split]:
     if not Path(target).exists() and not any(letter in target for letter in "*?["):
         raise DataError(
             f"no such file or folder: {target}",
-            f"files that end in {', '.join(SUFFIXES)}, a folder or a glob of them, {HUB}owner/name, "
+            f"a file in {', '.join(SUFFIXES)}, a folder or a glob of them, {HUB}owner/name, "
             "a recipe or a run's folder",
         )
     files = files_at(target, SUFFIXES)
@@ -167,10 +177,9 @@ def _of_recipe(target: Path, folder: Path) -> Audited:
     if asked.stat().st_size:
         splits.append(Split("exam", (SourceFile(asked, "exam.jsonl"),)))
     facts, ontology = knowledge_of(recipe.knowledge)
-    return Audited(
-        tuple(splits),
-        tokenizer_of(recipe.model.path, recipe.model.revision),
-        recipe.data.max_length,
-        facts,
-        ontology,
-    )
+    found = Audited(tuple(splits), facts=facts, ontology=ontology)
+    try:
+        tokenizer = tokenizer_of(recipe.model.path, recipe.model.revision)
+    except Unreachable:
+        return found
+    return replace(found, tokenizer=tokenizer, limit=recipe.data.max_length)

@@ -18,6 +18,8 @@ from lorecraft.data.audit.shape import Roles, Trained, Unreadable
 from lorecraft.data.audit.templates import Templates
 from lorecraft.data.audit.texts import Encoding, Personal, Secrets, TemplateTokens
 
+Seen = Callable[[int], None]
+
 _ALONE = 20_000
 """Fewer rows are read in one process."""
 EXCERPT = 300
@@ -84,9 +86,7 @@ def checks(more: Sequence[Check] = ()) -> list[Check]:
     ]
 
 
-def audit(
-    rows: Rows, wanted: Sequence[Check], seen: Callable[[int], None] = lambda n: None
-) -> Audit:
+def audit(rows: Rows, wanted: Sequence[Check], seen: Seen = lambda count: None) -> Audit:
     """Look at all rows; ``seen`` is told how many were, now and then."""
     for count, looked in _looked(rows, wanted):
         for check, some in zip(wanted, looked, strict=True):
@@ -107,7 +107,7 @@ def _looked(rows: Rows, wanted: Sequence[Check]) -> Iterator[tuple[int, list[Any
         yield from map(_look, rows.pieces())
         return
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    with get_context().Pool(workers, _begin, (wanted,)) as pool:
+    with get_context("spawn").Pool(workers, _begin, (wanted,)) as pool:
         waiting: deque[Any] = deque()
         for piece in rows.pieces():
             waiting.append(pool.apply_async(_look, (piece,)))

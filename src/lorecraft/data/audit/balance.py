@@ -28,7 +28,7 @@ _SCRIPTS = (
 _OTHER = re.compile("[" + "".join(letters for _, letters in _SCRIPTS) + "]")
 _SCRIPT = [(name, re.compile(f"[{letters}]")) for name, letters in _SCRIPTS]
 _FUNCTION_WORDS = {
-    "English": "the of and to is in that it for was with are do i no as who does this what how you on be by an",
+    "English": "the of and to is in that it for was with are do i no as who what how you on be an",
     "German": "der die das und ist nicht ein eine zu den mit von auf für wie wird auch dem sich im",
     "French": "le les des est et une dans que pour qui pas sur avec vous au du ce sont il elle",
     "Spanish": "el los las es y una que por para con del se como más cuál son al su está en",
@@ -44,7 +44,6 @@ for _language, _words in _FUNCTION_WORDS.items():
     for _word in _words.split():
         _KNOWN.setdefault(_word, []).append(_language)
 _UNKNOWN = "not told"
-_LATIN = re.compile(r"[^\W\d_]+")
 
 
 def language(text: str) -> str:
@@ -57,10 +56,8 @@ def language(text: str) -> str:
             if counts["Japanese"] > 0.1 * foreign:  # written with Chinese letters too
                 return "Japanese"
             return max(counts, key=lambda name: counts[name])
-    found: Counter[str] = Counter()
-    for word in _LATIN.findall(text.lower()):
-        found.update(_KNOWN.get(word, ()))
-    ranked = found.most_common(2)
+    words = _KNOWN.keys() & set(text.lower().split())
+    ranked = Counter(name for word in words for name in _KNOWN[word]).most_common(2)
     if not ranked or ranked[0][1] < 2 or (len(ranked) > 1 and ranked[0][1] == ranked[1][1]):
         return _UNKNOWN
     return ranked[0][0]

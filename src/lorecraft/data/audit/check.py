@@ -1,4 +1,4 @@
-"""What a check is: it looks at rows some at a time, in any process, and tells in one what it saw."""
+"""What a check is: it looks at some rows at a time, in any process, and tells what it saw."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Check(ABC):
 
 
 Mark = tuple[str, str]
-"""``(kind, why)``: what a row has, in words that are the same for all such rows; what it is here."""
+"""``(kind, why)``: what is wrong, in the same words for all such rows; what it is in this one."""
 
 
 class Marks(Check):

@@ -32,9 +32,9 @@ class Contradictions(Marks):
         self._objects: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {}
         for fact in facts:
             if fact.triple and fact.triple[1] in one:
-                subject, relation, object_ = fact.triple
+                subject, name, object_ = fact.triple
                 said = tuple(map(normal, aliases.get(object_, (object_,))))
-                self._objects[subject, relation] = object_, said
+                self._objects[subject, name] = object_, said
         told = {subject for subject, _ in self._objects}
         self._subjects = {normal(n): e for e in told for n in aliases.get(e, (e,))}
         self._longest = max((name.count(" ") + 1 for name in self._subjects), default=0)

@@ -135,8 +135,8 @@ class NearDuplicates(Check):
     """Pairs that ask nearly the same (plain texts: that say it), within and between splits.
 
     MinHash finds candidates, the exact similarity decides; see ``similar``. Pairs that differ in
-    numbers are told apart: where numbers are what is asked for, they are other questions. Records of
-    Lorecraft's own that tell one fact in several wordings are not compared within a split.
+    numbers are told apart: where numbers are what is asked for, they are other questions. Several
+    wordings of one fact, as Lorecraft makes them, are not compared within a split.
     """
 
     name = "near duplicates"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Severity = Literal["error", "warning", "note"]
-"""``error``: training or its proof suffers; ``warning``: look at it; ``note``: only worth knowing."""
+"""``error``: training or its proof suffers; ``warning``: look at it; ``note``: worth knowing."""
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 

@@ -9,6 +9,7 @@ from itertools import pairwise
 from lorecraft.data.audit.check import Check, Mark, Marks, records
 from lorecraft.data.audit.finding import Finding, Severity, Spot
 from lorecraft.data.audit.rows import Entry, Rows
+from lorecraft.data.forms import UNKNOWN
 
 ROLES = ("system", "user", "assistant")
 FEW = 0.1
@@ -23,7 +24,8 @@ class Unreadable(Marks):
 
     def marks(self, entry: Entry) -> Iterable[Mark]:
         if entry.problem:
-            yield entry.problem, ""
+            unknown = entry.problem.startswith(UNKNOWN)
+            yield entry.problem, "--map says which columns they are" if unknown else ""
 
     def findings(self, rows: Rows) -> Iterator[Finding]:
         for file, why in rows.broken:

@@ -1,7 +1,7 @@
-"""Slot-filled templates that only look diverse: openings, sentences and frames used again and again.
+"""Slot-filled templates that only look diverse: openings, frames and sentences that come again.
 
-A frame is a text with a slot for each name (a word with a capital that does not open a sentence) and
-each number. What stands in one record of a hundred, and in ten at least, counts as a template.
+A frame is a short text with a slot for each name (a word with a capital that does not open a
+sentence) and each number. What stands in one record of a hundred, and in ten at least, counts.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _LEAST = 10
 _TOO_MANY = 0.5
 """Share of records from which on it is a finding."""
 _SHOWN = 8
-_LETTERS = 4000
-"""As much of a record is looked at."""
+_SHORT = 300
+"""Longer texts are not told in one frame."""
 
 _ENDS = re.compile(r"[.!?;:\n]+")
 _SLOT = re.compile(r"(?<=[\w,;)] )(?:[A-Z][\w'’-]*)(?: [A-Z][\w'’-]*)*|\d[\d.,]*")
@@ -43,20 +43,20 @@ Pieces = Callable[[str], Sequence[str]]
 
 def opening(text: str) -> Sequence[str]:
     """The first words of a text."""
-    words = _WORD.findall(text[:200].lower())
+    words = _WORD.findall(text[:80].lower())
     return (" ".join(words[:_OPENING]),) if len(words) > _OPENING else ()
 
 
 def frame(text: str) -> Sequence[str]:
     """A short text with its slots empty; nothing when it has no slot, or little else."""
-    slotted, slots = _SLOT.subn(_EMPTY, text[:_LETTERS])
+    slotted, slots = _SLOT.subn(_EMPTY, text) if len(text) <= _SHORT else ("", 0)
     words = [word for word in slotted.lower().split() if _EMPTY not in word]
     return (" ".join(slotted.lower().split()),) if slots and len(words) >= 4 else ()
 
 
 def clauses(text: str) -> Sequence[str]:
     """The sentences and parts of sentences of a text, each once, those of a few words left out."""
-    found = (" ".join(part.split()) for part in _ENDS.split(text[:_LETTERS].lower()))
+    found = (" ".join(part.split()) for part in _ENDS.split(text.lower()))
     return list(dict.fromkeys(part for part in found if part.count(" ") >= _CLAUSE - 1))
 
 

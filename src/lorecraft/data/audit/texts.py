@@ -17,8 +17,8 @@ _TURNS = (("<|im_start|>", "<|im_end|>"), ("<start_of_turn>", "<end_of_turn>"))
 
 
 class TemplateTokens(Marks):
-    """Text that looks like a token of a chat template, which a tokenizer may take for one; and turns
-    of such a template that do not end."""
+    """Text that looks like a token of a chat template, which a tokenizer may take for one; and
+    turns of such a template that do not end."""
 
     name = "template tokens"
     severity = "error"

@@ -4,7 +4,7 @@
     python benchmarks/audit.py 1000000              a million: about 1 GB
     python benchmarks/audit.py 1000000 --without-peer
 
-Records are chats of about 165 words, drawn as in million.py; one in fifty asks nearly what another
+Records are chats of about 200 words, drawn as in million.py; one in fifty asks nearly what another
 asks. `lorecraft audit` runs all its checks, on all cores. datasketch (MinHashLSH, 128 permutations,
 threshold 0.8) does the near-duplicates of the questions alone, over the same five-letter shingles,
 on 20,000 of the records at most. Both find pairs; how many of those planted is told of both.
@@ -151,7 +151,7 @@ def write_records(path: Path, count: int) -> set[tuple[int, int]]:
     planted = set()
     with path.open("w", encoding="utf-8") as file:
         for line in range(1, count + 1):
-            question = [*choose(k=draw.randint(30, 75)), f"{draw.randrange(10**6)}"]
+            question = [*choose(k=draw.randint(35, 90)), f"{draw.randrange(10**6)}"]
             if line % 50 == 0:
                 first, known = draw.choice(earlier)
                 question = list(known)
@@ -159,7 +159,7 @@ def write_records(path: Path, count: int) -> set[tuple[int, int]]:
                 planted.add((first, line))
             elif line % 50 == 1:
                 earlier.append((line, question))
-            said = [" ".join(choose(k=draw.randint(8, 24))) for _ in range(draw.randint(4, 9))]
+            said = [" ".join(choose(k=draw.randint(8, 24))) for _ in range(draw.randint(5, 11))]
             turns = [("user", " ".join(question) + "?"), ("assistant", ". ".join(said) + ".")]
             messages = [{"role": role, "content": content} for role, content in turns]
             file.write(json.dumps({"messages": messages}) + "\n")

@@ -49,6 +49,7 @@ def render(template: str, report: ReportData, **filters: Any) -> str:
         splits=tables.split_rows(report.audit),
         leaks=tables.leak_rows(report.audit),
         exam=report.audit.get("exam"),
+        findings=report.audit.get("findings", []),
     )
 
 

@@ -17,6 +17,7 @@ from lorecraft.data.audit.gates import Gates, GatesSection
 from lorecraft.data.audit.lengths import Lengths, Tokens
 from lorecraft.data.audit.rows import Rows, Split
 from lorecraft.errors import DataError
+from lorecraft.evaluation.questions import Question
 from lorecraft.hub import Unreachable
 from lorecraft.knowledge.facts import Fact, load_facts
 from lorecraft.knowledge.files import SourceFile, files_at
@@ -27,8 +28,8 @@ from lorecraft.models.tokenizer import HFTokenizer, load_tokenizer
 from lorecraft.recipe import DataSection, RecordsSection
 from lorecraft.recipe.values import HUB
 from lorecraft.runs.directory import resolve
-from lorecraft.runs.files import write_lines
-from lorecraft.runs.prepare import knowledge_of, load, prepare, save
+from lorecraft.runs.files import read_lines, write_lines
+from lorecraft.runs.prepare import knowledge_of, prepare, save
 from lorecraft.runs.progress import Progress, Silent
 
 
@@ -172,7 +173,7 @@ def _of_recipe(target: Path, folder: Path) -> Audited:
         if (path := data / name / f"{part}.jsonl").stat().st_size
     ]
     asked = folder / "exam.jsonl"
-    questions = load(data, names).questions
+    questions = map(Question.from_json, read_lines(data / "exam.jsonl"))
     write_lines(asked, ({"prompt": q.prompt} for q in questions if q.phrasing))
     if asked.stat().st_size:
         splits.append(Split("exam", (SourceFile(asked, "exam.jsonl"),)))

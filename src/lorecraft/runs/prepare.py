@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lorecraft.data import tellings
+from lorecraft.data.audit.contradictions import Contradictions
 from lorecraft.data.audit.stages import audit_stages
 from lorecraft.data.docstrings import docstring_records
 from lorecraft.data.mix import general_records, mix
@@ -136,6 +137,7 @@ def prepare(recipe: Recipe, names: list[str]) -> Prepared:
     figures = audit_stages(
         {name: (data.train, data.valid) for name, data in stages.items()},
         [(question.id, question.prompt, question.phrasing) for question in questions],
+        [Contradictions(facts, ontology)] if ontology else [],
     )
     figures["exam"]["left_out"] = len(exam) - len(questions)
     return Prepared(stages, questions, figures, _names(facts, ontology))

@@ -13,14 +13,14 @@ from lorecraft.data.audit.balance import Languages, Tags
 from lorecraft.data.audit.check import Check
 from lorecraft.data.audit.duplicates import Answers, Duplicates, NearDuplicates
 from lorecraft.data.audit.finding import SEVERITIES, Finding, Spot
-from lorecraft.data.audit.rows import Piece, Rows
+from lorecraft.data.audit.rows import Piece, Recorded, Rows
 from lorecraft.data.audit.shape import Roles, Trained, Unreadable
 from lorecraft.data.audit.templates import Templates
 from lorecraft.data.audit.texts import Encoding, Personal, Secrets, TemplateTokens
 
 Seen = Callable[[int], None]
 
-_ALONE = 20_000
+ALONE = 20_000
 """Fewer rows are read in one process."""
 EXCERPT = 300
 
@@ -102,9 +102,9 @@ def audit(rows: Rows, wanted: Sequence[Check], seen: Seen = lambda count: None) 
 
 def _looked(rows: Rows, wanted: Sequence[Check]) -> Iterator[tuple[int, list[Any]]]:
     """How many rows, and what each check looked at of them; in order."""
-    if len(rows) < _ALONE:
-        _begin(wanted)
-        yield from map(_look, rows.pieces())
+    if len(rows) < ALONE or isinstance(rows, Recorded):
+        for entries in rows.entries():
+            yield len(entries), [check.look(entries) for check in wanted]
         return
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with get_context("spawn").Pool(workers, _begin, (wanted,)) as pool:

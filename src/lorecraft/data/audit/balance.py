@@ -130,15 +130,14 @@ class Tags(Check):
         }
 
     def figures(self, rows: Rows) -> dict[str, Any]:
-        return {
-            "tags": {
-                column: {
-                    rows.splits[split].name: dict(counts.most_common())
-                    for split, counts in sorted(splits.items())
-                }
-                for column, splits in self._tags().items()
+        tags: dict[str, dict[str, dict[str, int]]] = {}
+        for column, splits in self._tags().items():
+            order = [value for value, _ in sum(splits.values(), Counter()).most_common()]
+            tags[column] = {
+                rows.splits[split].name: {value: counts[value] for value in order}
+                for split, counts in sorted(splits.items())
             }
-        }
+        return {"tags": tags}
 
     def findings(self, rows: Rows) -> Iterator[Finding]:
         for column, splits in self._tags().items():

@@ -17,6 +17,8 @@ from lorecraft.knowledge.ontology import OBJECT, SUBJECT, Ontology, normal, rend
 _S, _O = "\x02", "\x03"
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 Words = tuple[str, ...]
+Object = tuple[str, tuple[str, ...]]
+"""An object, and all its names in their normal form."""
 
 
 class Contradictions(Marks):
@@ -29,12 +31,14 @@ class Contradictions(Marks):
         super().__init__()
         aliases = {e.name: (e.name, *e.aliases) for e in ontology.entities.values()}
         one = {name for name, relation in ontology.relations.items() if relation.functional}
-        self._objects: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {}
+        self._objects: dict[tuple[str, str], Object] = {}
+        self._kinds: dict[str, set[str]] = {}
         for fact in facts:
             if fact.triple and fact.triple[1] in one:
                 subject, name, object_ = fact.triple
                 said = tuple(map(normal, aliases.get(object_, (object_,))))
                 self._objects[subject, name] = object_, said
+                self._kinds.setdefault(name, set()).update(said)
         told = {subject for subject, _ in self._objects}
         self._subjects = {normal(n): e for e in told for n in aliases.get(e, (e,))}
         self._longest = max((name.count(" ") + 1 for name in self._subjects), default=0)
@@ -43,6 +47,9 @@ class Contradictions(Marks):
         for relation in ontology.relations.values():
             if relation.name not in one:
                 continue
+            of_kind = (e for e in ontology.entities.values() if e.kind == relation.range)
+            kinds = self._kinds.setdefault(relation.name, set())
+            kinds.update(normal(n) for e in of_kind for n in aliases[e.name])
             for pattern in (*relation.questions, *relation.held_out_questions):
                 self._questions[_words(pattern)] = relation.name
             for pattern in (*relation.statements, *relation.held_out_statements, relation.answer):
@@ -84,16 +91,30 @@ class Contradictions(Marks):
 
     def _wrong_sentence(self, text: str) -> str:
         for sentence in _SENTENCE.split(text):
-            for subject, words in self._named(normal(sentence).split()):
-                for at in range(len(words)):
-                    for after, relation in self._statements.get(words[:at], ()):
-                        said = words[at : len(words) - len(after)]
-                        if words[len(words) - len(after) :] != after or _S in said or not said:
-                            continue
-                        object_, names = self._objects.get((subject, relation), ("", ()))
-                        if names and " ".join(said) not in names:
-                            return f"{relation} of {subject} is {object_}: '{_short(sentence)}'"
+            told = list(self._told(normal(sentence).split()))
+            if told and not any(said in names for _, said, (_, names) in told):
+                for what, said, (object_, names) in told:
+                    if self._rivals(what[1], said, names):
+                        return f"{what[1]} of {what[0]} is {object_}: '{_short(sentence)}'"
         return ""
+
+    def _told(self, words: list[str]) -> Iterator[tuple[tuple[str, str], str, Object]]:
+        """What a sentence may say: a subject and its relation, an object, and the right one."""
+        for subject, marked in self._named(words):
+            for at in range(len(marked)):
+                for after, relation in self._statements.get(marked[:at], ()):
+                    end = len(marked) - len(after)
+                    said = marked[at:end]
+                    right = self._objects.get((subject, relation))
+                    if right and said and _S not in said and marked[end:] == after:
+                        yield (subject, relation), " ".join(said), right
+
+    def _rivals(self, relation: str, said: str, names: Iterable[str]) -> bool:
+        """Whether what is said could be the object at all: another thing of the kind, or a number
+        in the place of a number. Otherwise a pattern fits by chance."""
+        if said in self._kinds[relation]:
+            return True
+        return said.isdigit() and any(name.isdigit() for name in names)
 
     def _named(self, words: list[str]) -> Iterator[tuple[str, Words]]:
         """Each known subject, and the words with a mark in its place."""

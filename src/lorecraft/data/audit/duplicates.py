@@ -136,7 +136,7 @@ class NearDuplicates(Check):
 
     MinHash finds candidates, the exact similarity decides; see ``similar``. Pairs that differ in
     numbers are told apart: where numbers are what is asked for, they are other questions. Several
-    wordings of one fact, as Lorecraft makes them, are not compared within a split.
+    wordings of one question, as Lorecraft makes them, are not compared within a split.
     """
 
     name = "near duplicates"
@@ -174,7 +174,7 @@ class NearDuplicates(Check):
                 found["numbers"].append(pair)
             elif first.split != second.split:
                 found["across"].append(pair)
-            elif not _facts(first) & _facts(second):
+            elif not (_made(first) and _made(second)):
                 found["within"].append(pair)
         told: tuple[tuple[str, Severity, str], ...] = (
             ("across", "error", "that ask nearly the same in different splits"),
@@ -209,8 +209,9 @@ def _compared(pair: _Pair, rows: Rows) -> Spot:
     return Spot(pair, f"similarity {jaccard(first, second):.2f}")
 
 
-def _facts(entry: Entry) -> set[str]:
-    return set(entry.record.facts) if entry.record else set()
+def _made(entry: Entry) -> bool:
+    """Whether Lorecraft made it from a phrasing."""
+    return bool(entry.record and entry.record.phrasings)
 
 
 def _numbers(text: str) -> list[str]:

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Any
 
 from lorecraft.data import forms
@@ -175,8 +175,12 @@ class Rows:
         number = self.split(index)
         return _entry(lines.raw(nth, nth + 1)[0], index, number, self.splits[number])
 
+    def entries(self) -> Iterator[list[Entry]]:
+        """All rows in order, some at a time."""
+        return (piece.entries() for piece in self.pieces())
+
     def pieces(self) -> Iterator[Piece]:
-        """All rows in order."""
+        """All rows in order, for other processes."""
         at = 0
         for number, _, lines in self._files:
             for start in range(0, len(lines), _PIECE):
@@ -196,6 +200,39 @@ class Rows:
             with file.path.open("rb") as opened:
                 found[file.name] = hashlib.file_digest(opened, "sha256").hexdigest()
         return found
+
+
+class Recorded(Rows):
+    """Records that are at hand, by split."""
+
+    def __init__(self, parts: Sequence[tuple[Split, Sequence[Record]]]) -> None:
+        super().__init__([split for split, _ in parts])
+        self._parts = [records for _, records in parts]
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    @cached_property
+    def bounds(self) -> list[tuple[int, int]]:
+        ends = list(accumulate(map(len, self._parts)))
+        return [(end - len(part), end) for end, part in zip(ends, self._parts, strict=True)]
+
+    def entry(self, index: int) -> Entry:
+        number = self.split(index)
+        return Entry(index, number, record=self._parts[number][index - self.bounds[number][0]])
+
+    def place(self, index: int) -> str:
+        record = self.entry(index).record
+        return record.place or record.id if record else ""
+
+    def entries(self) -> Iterator[list[Entry]]:
+        """All of them in order, some at a time."""
+        for number, (start, records) in enumerate(
+            zip((start for start, _ in self.bounds), self._parts, strict=True)
+        ):
+            left = enumerate(records, start)
+            while some := [Entry(i, number, record=r) for i, r in islice(left, _PIECE)]:
+                yield some
 
 
 def _binary(file: SourceFile) -> str:

@@ -9,6 +9,12 @@ from itertools import islice
 from statistics import median
 from typing import Any
 
+from lorecraft.data.audit.audit import audit
+from lorecraft.data.audit.check import Check
+from lorecraft.data.audit.duplicates import Answers
+from lorecraft.data.audit.rows import Recorded, Split
+from lorecraft.data.audit.shape import Roles
+from lorecraft.data.audit.texts import Encoding, Personal, Secrets, TemplateTokens
 from lorecraft.data.records import Record
 from lorecraft.data.similar import NEAR, Similar
 from lorecraft.data.split import asked, question
@@ -21,7 +27,9 @@ Stages = Mapping[str, tuple[Sequence[Record], Sequence[Record]]]
 Asked = tuple[str, str]
 
 
-def audit_stages(stages: Stages, questions: Iterable[tuple[str, str, str]]) -> dict[str, Any]:
+def audit_stages(
+    stages: Stages, questions: Iterable[tuple[str, str, str]], more: Sequence[Check] = ()
+) -> dict[str, Any]:
     """Figures that can be written as JSON.
 
     Args:
@@ -29,6 +37,7 @@ def audit_stages(stages: Stages, questions: Iterable[tuple[str, str, str]]) -> d
         questions: the exam, each ``(id, prompt, phrasing)``; a phrasing ``""`` marks a question
             from a fact's own words, which training tells verbatim. Such questions are counted
             (``verbatim``) and compared with nothing.
+        more: checks besides those that look at each record alone.
 
     Returns:
         ``stages``: for each, ``train`` and ``valid`` (``records``, ``origins``, ``facts`` told,
@@ -37,7 +46,9 @@ def audit_stages(stages: Stages, questions: Iterable[tuple[str, str, str]]) -> d
         sound exam) and ``leaks`` from all training and validation to the exam. ``leaks`` are
         ``exact`` (the same but for case and punctuation), ``near`` (similarity 0.8 or more, not
         exact), ``highest`` (the similarity of the closest pair that is not exact, ``None`` if
-        none comes near 0.5) and ``examples`` (the closest first).
+        none comes near 0.5) and ``examples`` (the closest first). ``findings``: what the checks of
+        any data set find in the records, each ``check``, ``severity``, ``text``, ``count`` and the
+        first ``spots``.
     """
     exam = _Exam(list(questions))
     figures = {}
@@ -53,7 +64,18 @@ def audit_stages(stages: Stages, questions: Iterable[tuple[str, str, str]]) -> d
             exam.see(some)
         train_counts, valid_counts = (count.figures() for count in counts)
         figures[name] = {"train": train_counts, "valid": valid_counts, "leaks": leaks.figures()}
-    return {"stages": figures, "exam": exam.figures()}
+    return {"stages": figures, "exam": exam.figures(), "findings": _findings(stages, more)}
+
+
+def _findings(stages: Stages, more: Sequence[Check]) -> list[dict[str, Any]]:
+    parts = [
+        (Split(f"{name}/{part}", (), stage=name), records)
+        for name, both in stages.items()
+        for part, records in zip(("train", "valid"), both, strict=True)
+    ]
+    wanted = [Roles(), Answers(), Secrets(), Personal(), Encoding(), TemplateTokens(), *more]
+    found = audit(Recorded(parts), wanted).to_json()["findings"]
+    return [finding | {"spots": finding["spots"][:_EXAMPLES]} for finding in found]
 
 
 def _chunks(records: Sequence[Record]) -> Iterator[list[Record]]:

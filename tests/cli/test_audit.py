@@ -54,7 +54,7 @@ def test_a_folder_is_parted_by_the_names_of_its_files(data: Callable[..., Path])
     data("train-0.jsonl", WHO)
     data("train-1.jsonl", WHEN)
     folder = data("dev.jsonl", WHAT).parent
-    assert "3 rows (validation 1, train 2): nothing found" in call("audit", folder).stdout
+    assert "3 rows (train 2, validation 1): nothing found" in call("audit", folder).stdout
 
 
 def test_all_findings_are_written_with_all_places(

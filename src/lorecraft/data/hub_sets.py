@@ -15,7 +15,7 @@ from lorecraft.knowledge.files import SourceFile
 from lorecraft.knowledge.rows import SUFFIXES
 
 _CARD = "README.md"
-_SPLITS = {
+SPLITS = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test", "testing", "eval", "evaluation"),
@@ -114,4 +114,4 @@ def _by_name(data: Sequence[str]) -> dict[str, list[str]]:
 def split_named(file: str) -> str | None:
     """The split that a file's path has a word for."""
     words = re.split(r"[^a-z]+", file.lower())
-    return next((s for s, names in _SPLITS.items() if set(names) & set(words)), None)
+    return next((s for s, names in SPLITS.items() if set(names) & set(words)), None)

@@ -75,7 +75,7 @@ def read_pairs(
     """
 
     def parse(line: dict[str, Any], number: int) -> tuple[Pair, tuple[Message, ...]]:
-        return _parse(line, f"{path.name}:{number}")
+        return parse_pair(line, f"{path.name}:{number}")
 
     faults: list[tuple[str, str]] = []
     pairs = []
@@ -112,7 +112,7 @@ def _fault(
     return None
 
 
-def _parse(line: dict[str, Any], name: str) -> tuple[Pair, tuple[Message, ...]]:
+def parse_pair(line: dict[str, Any], name: str) -> tuple[Pair, tuple[Message, ...]]:
     """A pair, and the prompt of its rejected answer."""
     for key in ("chosen", "rejected"):
         if key not in line:

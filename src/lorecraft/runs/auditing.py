@@ -118,9 +118,10 @@ def _splits(target: str, section: RecordsSection | None) -> Iterator[Split]:
     if len(files) == 1:
         yield Split(files[0].path.stem, tuple(files), section)
         return
-    parts: dict[str, list[SourceFile]] = {}
+    parts: dict[str, list[SourceFile]] = {name: [] for name in hub_sets.SPLITS}
     for file in files:
         parts.setdefault(hub_sets.split_named(file.name) or "", []).append(file)
+    parts = {name: some for name, some in parts.items() if some}
     whole = Path(target).name if parts.keys() == {""} else "others"
     for name, some in parts.items():
         yield Split(name or whole, tuple(some), section)
@@ -132,7 +133,7 @@ def _of_hub(name: str, section: RecordsSection | None) -> Iterator[Split]:
     mapped = section if section and section.columns() else None
     missing: DataError | None = None
     found = False
-    for split in (wanted.split,) if given else ("train", "validation", "test"):
+    for split in (wanted.split,) if given else hub_sets.SPLITS:
         try:
             files = hub_sets.fetch(name, wanted.config, split, wanted.revision)
         except DataError as error:

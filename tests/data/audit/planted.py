@@ -8,10 +8,11 @@ from typing import Any
 from lorecraft.data.audit.audit import Audit
 
 Row = dict[str, Any]
-WORDS = (
+TEXT = (
     "stone river lantern harbour wheel copper meadow winter signal engine bridge letter garden "
     "market silver paper window kettle ladder orchard needle thunder pillow basket mirror"
-).split()
+)
+WORDS = TEXT.split()
 
 
 def chat(*turns: str, **columns: Any) -> Row:

@@ -158,6 +158,22 @@ def test_records_without_an_answer_and_texts_among_chats_are_found(look: Look) -
     ]
 
 
+def test_preference_pairs_are_read_and_those_that_prefer_nothing_are_found(look: Look) -> None:
+    rows = [
+        {"prompt": turn["content"], "chosen": answer["content"], "rejected": f"Rather {i} not."}
+        for i, row in enumerate(clean())
+        for turn, answer in [row["messages"]]
+    ]
+    assert look(rows).findings == []
+    rows[4]["rejected"] = f" {rows[4]['chosen']}"
+    rows[6]["rejected"] += " \x07"
+    rows[8]["rejected"] = [{"role": "user", "content": "Another prompt."}]
+    seen = look(rows)
+    assert found(seen, "pairs")[0][1] == ["train.jsonl line 5"]
+    assert found(seen, "encoding")[0][1] == ["train.jsonl line 7"]
+    assert found(seen, "unreadable")[0][1] == ["train.jsonl line 9"]
+
+
 def test_a_split_of_questions_alone_is_an_exam(look: Look) -> None:
     questions = [{"prompt": row["messages"][0]["content"]} for row in clean(8, seed=3)]
     seen = look(clean(), questions)

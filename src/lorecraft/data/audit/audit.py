@@ -14,7 +14,7 @@ from lorecraft.data.audit.check import Check
 from lorecraft.data.audit.duplicates import Answers, Duplicates, NearDuplicates
 from lorecraft.data.audit.finding import SEVERITIES, Finding, Spot
 from lorecraft.data.audit.rows import Piece, Recorded, Rows
-from lorecraft.data.audit.shape import Roles, Trained, Unreadable
+from lorecraft.data.audit.shape import Pairs, Roles, Trained, Unreadable
 from lorecraft.data.audit.templates import Templates
 from lorecraft.data.audit.texts import Encoding, Personal, Secrets, TemplateTokens
 
@@ -80,7 +80,7 @@ class Audit:
 def checks(more: Sequence[Check] = ()) -> list[Check]:
     """Every check that needs nothing but the data, and ``more``."""
     return [
-        *(Unreadable(), Roles(), Trained(), Duplicates(), NearDuplicates(), Answers()),
+        *(Unreadable(), Pairs(), Roles(), Trained(), Duplicates(), NearDuplicates(), Answers()),
         *(Secrets(), Personal(), Encoding(), TemplateTokens(), Templates(), Languages(), Tags()),
         *more,
     ]

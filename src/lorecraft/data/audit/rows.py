@@ -11,7 +11,8 @@ from itertools import accumulate, islice
 from typing import Any
 
 from lorecraft.data import forms
-from lorecraft.data.records import Record
+from lorecraft.data.pairs import parse_pair
+from lorecraft.data.records import Message, Record
 from lorecraft.data.split import question
 from lorecraft.knowledge.files import SourceFile
 from lorecraft.knowledge.jsonl import LineError, Lines, json_object
@@ -44,18 +45,22 @@ class Entry:
         index: among all rows of the audit.
         split: the number of its split.
         row: its columns as they stand in the file.
+        record: what would be trained; of a preference pair, the prompt and the chosen answer.
+        rejected: the other answer of a pair.
     """
 
     index: int
     split: int = 0
     row: Mapping[str, Any] = field(default_factory=dict)
     record: Record | None = None
+    rejected: str = ""
     problem: str = ""
 
     @cached_property
     def words(self) -> str:
         """All that it says."""
-        return self.record.words() if self.record else ""
+        said = self.record.words() if self.record else ""
+        return f"{said}\n{self.rejected}" if self.rejected else said
 
     @cached_property
     def question(self) -> str:
@@ -100,6 +105,12 @@ def _entry(line: bytes, index: int, number: int, split: Split) -> Entry:
             raise LineError("more values than there are columns")
         if split.ours:
             return Entry(index, number, row, _written(row))
+        if "rejected" in row and not split.section:
+            pair, other = parse_pair(row, str(index))
+            if pair.prompt != other:
+                raise LineError("the chosen and the rejected answer have different prompts")
+            record = Record(str(index), (*pair.prompt, Message("assistant", pair.chosen)))
+            return Entry(index, number, row, record, pair.rejected)
         messages, text = forms.mapped(row, split.section) if split.section else _said(row)
     except LineError as error:
         return Entry(index, number, row, problem=str(error))

@@ -33,6 +33,17 @@ class Unreadable(Marks):
         yield from super().findings(rows)
 
 
+class Pairs(Marks):
+    """Preference pairs that prefer nothing."""
+
+    name = "pairs"
+    severity = "error"
+
+    def marks(self, entry: Entry) -> Iterable[Mark]:
+        if entry.rejected and entry.rejected.split() == entry.answer.split():
+            yield "the chosen and the rejected answer are the same", ""
+
+
 class Roles(Marks):
     """Roles that no chat template knows, and turns out of order."""
 

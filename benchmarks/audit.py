@@ -24,10 +24,12 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from functools import partial
-from itertools import accumulate
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from lorecraft.knowledge.general import rehearsal
 
@@ -56,7 +58,10 @@ def main() -> None:
         folder = Path(name)
         planted = write_records(folder / "records.jsonl", count)
         size = (folder / "records.jsonl").stat().st_size / 1e6
-        print(f"{count:,} records, {size:,.0f} MB, {len(planted):,} near-duplicates planted")
+        print(
+            f"{count:,} records, {size:,.0f} MB, {len(planted):,} near-duplicates planted",
+            flush=True,
+        )
         figures = {"records": count, "megabytes": round(size), "planted": len(planted)}
         ours = measure(
             "audit", AUDIT, folder, count, "audit", "records.jsonl", "--json", "audit.json"
@@ -145,13 +150,20 @@ def write_records(path: Path, count: int) -> set[tuple[int, int]]:
     """Writes the records; the pairs of lines that ask nearly the same."""
     told = [text for item in rehearsal() for text in (*item.statements, *item.questions)]
     words = Counter(word for text in told for word in text.rstrip(".?").split())
-    draw = random.Random(0)
-    choose = partial(draw.choices, list(words), cum_weights=list(accumulate(words.values())))
+    shares = np.array(list(words.values())) / words.total()
+    draw, many = random.Random(0), np.random.default_rng(0)
+
+    def endless() -> Iterator[str]:
+        known = np.array(list(words))
+        while True:
+            yield from known[many.choice(len(known), 1 << 16, p=shares)].tolist()
+
+    drawn = endless()
     earlier: list[tuple[int, list[str]]] = []
     planted = set()
     with path.open("w", encoding="utf-8") as file:
         for line in range(1, count + 1):
-            question = [*choose(k=draw.randint(35, 90)), f"{draw.randrange(10**6)}"]
+            question = [*islice(drawn, draw.randint(35, 90)), f"{draw.randrange(10**6)}"]
             if line % 50 == 0:
                 first, known = draw.choice(earlier)
                 question = list(known)
@@ -159,7 +171,9 @@ def write_records(path: Path, count: int) -> set[tuple[int, int]]:
                 planted.add((first, line))
             elif line % 50 == 1:
                 earlier.append((line, question))
-            said = [" ".join(choose(k=draw.randint(8, 24))) for _ in range(draw.randint(5, 11))]
+            said = [
+                " ".join(islice(drawn, draw.randint(8, 24))) for _ in range(draw.randint(5, 11))
+            ]
             turns = [("user", " ".join(question) + "?"), ("assistant", ". ".join(said) + ".")]
             messages = [{"role": role, "content": content} for role, content in turns]
             file.write(json.dumps({"messages": messages}) + "\n")

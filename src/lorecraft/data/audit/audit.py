@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import Any
@@ -17,11 +20,14 @@ from lorecraft.data.audit.rows import Piece, Recorded, Rows
 from lorecraft.data.audit.shape import Pairs, Roles, Trained, Unreadable
 from lorecraft.data.audit.templates import Templates
 from lorecraft.data.audit.texts import Encoding, Personal, Secrets, TemplateTokens
+from lorecraft.errors import LorecraftError
 
 Seen = Callable[[int], None]
 
 ALONE = 20_000
 """Fewer rows are read in one process."""
+_MOST = 8
+"""Processes at most."""
 EXCERPT = 300
 
 
@@ -106,15 +112,28 @@ def _looked(rows: Rows, wanted: Sequence[Check]) -> Iterator[tuple[int, list[Any
         for entries in rows.entries():
             yield len(entries), [check.look(entries) for check in wanted]
         return
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    with get_context("spawn").Pool(workers, _begin, (wanted,)) as pool:
+    with ProcessPoolExecutor(_workers(), get_context("spawn"), _begin, (wanted,)) as pool:
         waiting: deque[Any] = deque()
-        for piece in rows.pieces():
-            waiting.append(pool.apply_async(_look, (piece,)))
-            if len(waiting) > 2 * (workers or 1):
-                yield waiting.popleft().get()
-        while waiting:
-            yield waiting.popleft().get()
+        try:
+            for piece in rows.pieces():
+                waiting.append(pool.submit(_look, piece))
+                if len(waiting) > 2 * _workers():
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise LorecraftError(
+                "a process of the audit was killed, most likely for its memory",
+                "about 200 MB for each of at most eight cores, and 500 bytes a record",
+            ) from error
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _workers() -> int:
+    known = hasattr(os, "sched_getaffinity")  # not on a Mac
+    return min(_MOST, len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1)
 
 
 _wanted: Sequence[Check] = ()
@@ -122,6 +141,7 @@ _wanted: Sequence[Check] = ()
 
 def _begin(wanted: Sequence[Check]) -> None:
     global _wanted
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends the others
     _wanted = wanted
 
 

@@ -5,25 +5,18 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Iterator, Sequence
-from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lorecraft.data.audit.check import Check, records
 from lorecraft.data.audit.finding import Finding, Severity, Spot
-from lorecraft.data.audit.rows import Entry, Rows
+from lorecraft.data.audit.rows import Entry, Rows, digest
 from lorecraft.data.similar import Similar, Sketches, jaccard, shingles, sketch
 from lorecraft.data.views import Mapped
 
 Digests = NDArray[np.uint64]
 Indices = NDArray[np.int64]
-
-
-def digest(text: str) -> int:
-    """64 bits of a text, the same for texts that differ in case, white space or the last stop."""
-    plain = " ".join(text.lower().split()).rstrip(" .!?")
-    return int.from_bytes(blake2b(plain.encode(), digest_size=8).digest(), "little")
 
 
 def groups(keys: Digests, places: Indices) -> Iterator[Indices]:
@@ -64,7 +57,7 @@ class Duplicates(_Keyed):
 
     def look(self, entries: Sequence[Entry]) -> list[tuple[int, int, int]]:
         return [
-            (entry.index, digest(entry.words), entry.record.origin == "general")
+            (entry.index, entry.digest, entry.record.origin == "general")
             for entry in entries
             if entry.record
         ]
@@ -142,18 +135,20 @@ class NearDuplicates(Check):
     name = "near duplicates"
 
     def __init__(self) -> None:
-        self._places = array("q")
+        self._places, self._digests = array("q"), array("Q")
         self._general = bytearray()
         self._sketches: list[Sketches] = []
 
-    def look(self, entries: Sequence[Entry]) -> tuple[list[int], bytes, Sketches]:
+    def look(self, entries: Sequence[Entry]) -> tuple[list[int], list[int], bytes, Sketches]:
         some = [entry for entry in entries if entry.record]
         general = bytes(entry.record.origin == "general" for entry in some if entry.record)
-        return [e.index for e in some], general, sketch([e.question for e in some])
+        sketches = sketch([entry.question for entry in some])
+        return [e.index for e in some], [e.digest for e in some], general, sketches
 
-    def take(self, looked: tuple[list[int], bytes, Sketches]) -> None:
-        places, general, sketches = looked
+    def take(self, looked: tuple[list[int], list[int], bytes, Sketches]) -> None:
+        places, digests, general, sketches = looked
         self._places.extend(places)
+        self._digests.extend(digests)
         self._general += general
         self._sketches.append(sketches)
 
@@ -198,10 +193,8 @@ class NearDuplicates(Check):
         for j, i in enumerate(similar.first):
             if i == j or rows.split(self._places[i]) == rows.split(self._places[j]):
                 continue
-            if self._wanted(i, j, rows):
-                first, second = (rows.entry(self._places[one]) for one in (i, j))
-                if digest(first.words) != digest(second.words):
-                    yield i, j
+            if self._digests[i] != self._digests[j] and self._wanted(i, j, rows):
+                yield i, j
 
 
 def _compared(pair: _Pair, rows: Rows) -> Spot:

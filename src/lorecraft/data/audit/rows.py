@@ -37,6 +37,12 @@ class Split:
     ours: bool = False
 
 
+def digest(text: str) -> int:
+    """64 bits of a text, the same for texts that differ in case, white space or the last stop."""
+    plain = " ".join(text.lower().split()).rstrip(" .!?")
+    return int.from_bytes(hashlib.blake2b(plain.encode(), digest_size=8).digest(), "little")
+
+
 @dataclass(frozen=True)
 class Entry:
     """A row: what it says, or why it says nothing (``problem``).
@@ -61,6 +67,11 @@ class Entry:
         """All that it says."""
         said = self.record.words() if self.record else ""
         return f"{said}\n{self.rejected}" if self.rejected else said
+
+    @cached_property
+    def digest(self) -> int:
+        """Of all that it says."""
+        return digest(self.words)
 
     @cached_property
     def question(self) -> str:

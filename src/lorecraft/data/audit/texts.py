@@ -83,7 +83,7 @@ _SECRETS = {
     "a private key": ("PRIVATE KEY", r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY"),
     "a key of OpenAI's or Anthropic's form": (
         "sk-",
-        r"\bsk-(?:proj-|ant-|svcacct-|or-)?(?=[\w-]*\d)[\w-]{20,}",
+        r"\bsk-(?:proj-|ant-|svcacct-|or-)?(?=[\w-]{0,64}\d)[\w-]{20,200}",
     ),
     "a key of AWS": ("A", r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
     "a token of GitHub": ("gh", r"\bgh[pousr]_[A-Za-z0-9]{36,}"),
@@ -93,8 +93,11 @@ _SECRETS = {
     "a key of Google": ("AIza", r"\bAIza[\w-]{35}"),
     "a token of Hugging Face": ("hf_", r"\bhf_[A-Za-z0-9]{30,}"),
     "a key of Stripe": ("k_live_", r"\b[rs]k_live_[A-Za-z0-9]{20,}"),
-    "a signed token (JWT)": ("eyJ", r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}"),
-    "a password in an address": ("://", r"\b\w+://[^/\s:@]+:[^/\s:@{}<>$*]{3,}@[\w.-]+"),
+    "a signed token (JWT)": ("eyJ", r"\beyJ[\w-]{10,999}\.eyJ[\w-]{10,9999}\.[\w-]{10,}"),
+    "a password in an address": (
+        "://",
+        r"\b[a-z+]{2,20}://[^/\s:@]{1,64}:[^/\s:@{}<>$*]{3,200}@[\w.-]+",
+    ),
 }
 _KEYS = [(kind, hint, re.compile(pattern)) for kind, (hint, pattern) in _SECRETS.items()]
 _SHOWN = 8
@@ -113,7 +116,7 @@ class Secrets(Marks):
                 yield kind, f"{found[0][:_SHOWN]}… ({len(found[0])} letters)"
 
 
-_MAIL = re.compile(r"[\w.+-]+@(?:[a-z0-9-]+\.)+[a-z]{2,}\b", re.IGNORECASE)
+_MAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[a-z0-9-]{1,63}\.)+[a-z]{2,}\b", re.IGNORECASE)
 _MADE_UP = re.compile(r"@(?:[\w-]+\.)*(?:example|test|invalid|localhost)(?:\.(?:com|org|net))?$")
 _PHONE = re.compile(
     r"(?<![\w.+-])(?:"

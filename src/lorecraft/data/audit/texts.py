@@ -78,28 +78,37 @@ def _repaired(text: str) -> str:
         return ""
 
 
-# What each begins with or holds, which is quickly looked for; and how it goes on.
-_SECRETS = {
-    "a private key": ("PRIVATE KEY", r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY"),
-    "a key of OpenAI's or Anthropic's form": (
-        "sk-",
+# What each holds, which is quickly looked for, and what it is.
+_SECRETS = (
+    ("a private key", ["PRIVATE KEY"], r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY"),
+    (
+        "a key of OpenAI's or Anthropic's form",
+        ["sk-"],
         r"\bsk-(?:proj-|ant-|svcacct-|or-)?(?=[\w-]{0,64}\d)[\w-]{20,200}",
     ),
-    "a key of AWS": ("A", r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
-    "a token of GitHub": ("gh", r"\bgh[pousr]_[A-Za-z0-9]{36,}"),
-    "a fine-grained token of GitHub": ("github_pat_", r"\bgithub_pat_\w{50,}"),
-    "a token of GitLab": ("glpat-", r"\bglpat-[\w-]{20,}"),
-    "a token of Slack": ("xox", r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}"),
-    "a key of Google": ("AIza", r"\bAIza[\w-]{35}"),
-    "a token of Hugging Face": ("hf_", r"\bhf_[A-Za-z0-9]{30,}"),
-    "a key of Stripe": ("k_live_", r"\b[rs]k_live_[A-Za-z0-9]{20,}"),
-    "a signed token (JWT)": ("eyJ", r"\beyJ[\w-]{10,999}\.eyJ[\w-]{10,9999}\.[\w-]{10,}"),
-    "a password in an address": (
-        "://",
+    ("a key of AWS", ["AKIA", "ASIA"], r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
+    (
+        "a token of GitHub",
+        ["ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"],
+        r"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_\w{50,})",
+    ),
+    ("a token of GitLab", ["glpat-"], r"\bglpat-[\w-]{20,}"),
+    ("a token of Slack", ["xox"], r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}"),
+    ("a key of Google", ["AIza"], r"\bAIza[\w-]{35}"),
+    ("a token of Hugging Face", ["hf_"], r"\bhf_[A-Za-z0-9]{30,}"),
+    ("a key of Stripe", ["k_live_"], r"\b[rs]k_live_[A-Za-z0-9]{20,}"),
+    (
+        "a signed token (JWT)",
+        ["eyJ"],
+        r"\beyJ[\w-]{10,999}\.eyJ[\w-]{10,9999}\.[\w-]{10,}",
+    ),
+    (
+        "a password in an address",
+        ["://"],
         r"\b[a-z+]{2,20}://[^/\s:@]{1,64}:[^/\s:@{}<>$*]{3,200}@[\w.-]+",
     ),
-}
-_KEYS = [(kind, hint, re.compile(pattern)) for kind, (hint, pattern) in _SECRETS.items()]
+)
+_KEYS = [(kind, hints, re.compile(pattern)) for kind, hints, pattern in _SECRETS]
 _SHOWN = 8
 
 
@@ -111,13 +120,14 @@ class Secrets(Marks):
 
     def marks(self, entry: Entry) -> Iterable[Mark]:
         text = entry.words
-        for kind, hint, pattern in _KEYS:
-            if hint in text and (found := pattern.search(text)):
+        for kind, hints, pattern in _KEYS:
+            if any(hint in text for hint in hints) and (found := pattern.search(text)):
                 yield kind, f"{found[0][:_SHOWN]}… ({len(found[0])} letters)"
 
 
 _MAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[a-z0-9-]{1,63}\.)+[a-z]{2,}\b", re.IGNORECASE)
 _MADE_UP = re.compile(r"@(?:[\w-]+\.)*(?:example|test|invalid|localhost)(?:\.(?:com|org|net))?$")
+_DIGITS = re.compile(r"\d\d")
 _PHONE = re.compile(
     r"(?<![\w.+-])(?:"
     r"\+\d{1,3}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{1,4}(?:[ .-]?\d{2,4}){2,4}"
@@ -138,5 +148,5 @@ class Personal(Marks):
             mails = [m[0] for m in _MAIL.finditer(text) if not _MADE_UP.search(m[0].lower())]
             if mails:
                 yield "e-mail addresses", mails[0]
-        if found := _PHONE.search(text):
+        if _DIGITS.search(text) and (found := _PHONE.search(text)):
             yield "phone numbers", found[0]

@@ -16,7 +16,7 @@ from lorecraft.data.audit.balance import Languages, Tags
 from lorecraft.data.audit.check import Check
 from lorecraft.data.audit.duplicates import Answers, Duplicates, NearDuplicates
 from lorecraft.data.audit.finding import SEVERITIES, Finding, Spot
-from lorecraft.data.audit.rows import Piece, Recorded, Rows
+from lorecraft.data.audit.rows import Piece, Rows
 from lorecraft.data.audit.shape import Pairs, Roles, Trained, Unreadable
 from lorecraft.data.audit.templates import Templates
 from lorecraft.data.audit.texts import Encoding, Personal, Secrets, TemplateTokens
@@ -98,6 +98,11 @@ def audit(rows: Rows, wanted: Sequence[Check], seen: Seen = lambda count: None) 
         for check, some in zip(wanted, looked, strict=True):
             check.take(some)
         seen(count)
+    return told(rows, wanted)
+
+
+def told(rows: Rows, wanted: Sequence[Check]) -> Audit:
+    """What checks that have looked at all rows have to tell."""
     found = [finding for check in wanted for finding in check.findings(rows)]
     figures: dict[str, Any] = {}
     for check in wanted:
@@ -108,9 +113,9 @@ def audit(rows: Rows, wanted: Sequence[Check], seen: Seen = lambda count: None) 
 
 def _looked(rows: Rows, wanted: Sequence[Check]) -> Iterator[tuple[int, list[Any]]]:
     """How many rows, and what each check looked at of them; in order."""
-    if len(rows) < ALONE or isinstance(rows, Recorded):
-        for entries in rows.entries():
-            yield len(entries), [check.look(entries) for check in wanted]
+    if len(rows) < ALONE:
+        _begin(wanted)
+        yield from map(_look, rows.pieces())
         return
     with ProcessPoolExecutor(_workers(), get_context("spawn"), _begin, (wanted,)) as pool:
         waiting: deque[Any] = deque()

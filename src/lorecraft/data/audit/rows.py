@@ -197,12 +197,8 @@ class Rows:
         number = self.split(index)
         return _entry(lines.raw(nth, nth + 1)[0], index, number, self.splits[number])
 
-    def entries(self) -> Iterator[list[Entry]]:
-        """All rows in order, some at a time."""
-        return (piece.entries() for piece in self.pieces())
-
     def pieces(self) -> Iterator[Piece]:
-        """All rows in order, for other processes."""
+        """All rows in order."""
         at = 0
         for number, _, lines in self._files:
             for start in range(0, len(lines), _PIECE):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from lorecraft.data.audit.audit import audit
+from lorecraft.data.audit.audit import told
 from lorecraft.data.audit.check import Check
 from lorecraft.data.audit.duplicates import Answers
 from lorecraft.data.audit.rows import Recorded, Split
@@ -50,38 +49,35 @@ def audit_stages(
         any data set find in the records, each ``check``, ``severity``, ``text``, ``count`` and the
         first ``spots``.
     """
-    exam = _Exam(list(questions))
-    figures = {}
-    for name, (train, valid) in stages.items():
-        counts = _Counts(), _Counts()
-        leaks = _Leaks(Mapped(_asked, valid))
-        for some in _chunks(train):
-            counts[0].see(some)
-            leaks.see(map(_asked, some))
-            exam.see(some)
-        for some in _chunks(valid):
-            counts[1].see(some)
-            exam.see(some)
-        train_counts, valid_counts = (count.figures() for count in counts)
-        figures[name] = {"train": train_counts, "valid": valid_counts, "leaks": leaks.figures()}
-    return {"stages": figures, "exam": exam.figures(), "findings": _findings(stages, more)}
-
-
-def _findings(stages: Stages, more: Sequence[Check]) -> list[dict[str, Any]]:
     parts = [
-        (Split(f"{name}/{part}", (), stage=name), records)
+        (name, part, records)
         for name, both in stages.items()
         for part, records in zip(("train", "valid"), both, strict=True)
     ]
+    rows = Recorded([(Split(f"{name}/{part}", (), stage=name), r) for name, part, r in parts])
     wanted = [Roles(), Answers(), Secrets(), Personal(), Encoding(), TemplateTokens(), *more]
-    found = audit(Recorded(parts), wanted).to_json()["findings"]
-    return [finding | {"spots": finding["spots"][:_EXAMPLES]} for finding in found]
-
-
-def _chunks(records: Sequence[Record]) -> Iterator[list[Record]]:
-    left = iter(records)
-    while some := list(islice(left, 1000)):
-        yield some
+    exam = _Exam(list(questions))
+    leaks = {name: _Leaks(Mapped(_asked, valid)) for name, (_, valid) in stages.items()}
+    counts = [_Counts() for _ in parts]
+    for entries in rows.entries():
+        name, part, _ = parts[entries[0].split]
+        records = [entry.record for entry in entries if entry.record]
+        counts[entries[0].split].see(records)
+        exam.see(records)
+        if part == "train":
+            leaks[name].see(map(_asked, records))
+        for check in wanted:
+            check.take(check.look(entries))
+    figures: dict[str, dict[str, Any]] = {name: {} for name in stages}
+    for (name, part, _), count in zip(parts, counts, strict=True):
+        figures[name][part] = count.figures()
+    for name, found in leaks.items():
+        figures[name]["leaks"] = found.figures()
+    findings = [
+        finding | {"spots": finding["spots"][:_EXAMPLES]}
+        for finding in told(rows, wanted).to_json()["findings"]
+    ]
+    return {"stages": figures, "exam": exam.figures(), "findings": findings}
 
 
 def _asked(record: Record) -> Asked:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lorecraft.cli.targets import mapping
 from lorecraft.data import hub_sets
 from lorecraft.errors import DataError
 from lorecraft.knowledge.files import SourceFile
@@ -73,6 +74,8 @@ def test_a_data_set_of_the_hub_is_audited_in_all_its_splits(
         return [SourceFile(path, path.name)]
 
     monkeypatch.setattr(hub_sets, "fetch", fetch)
+    with auditing.opened(["hf:owner/name"], mapping(["split=test"])) as audited:
+        assert [split.name for split in audited.splits] == ["test"]
     with auditing.opened(["hf:owner/name"]) as audited:
         found = auditing.run(audited)
     assert [split.name for split in found.rows.splits] == ["train", "test"]

@@ -45,7 +45,7 @@ def mapping(columns: list[str] | None) -> RecordsSection | None:
         return None
     given = dict(column.partition("=")[::2] for column in columns)
     try:
-        return RecordsSection.model_validate({"path": "records", **given})
+        return RecordsSection.model_validate({"path": "hf:owner/name", **given})
     except ValidationError as error:
         first = error.errors()[0]
         raise DataError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -28,7 +29,7 @@ from lorecraft.models.tokenizer import HFTokenizer, load_tokenizer
 from lorecraft.recipe import DataSection, RecordsSection
 from lorecraft.recipe.values import HUB
 from lorecraft.runs.directory import resolve
-from lorecraft.runs.files import read_lines, write_lines
+from lorecraft.runs.files import read_lines, write_text
 from lorecraft.runs.prepare import knowledge_of, prepare, save
 from lorecraft.runs.progress import Progress, Silent
 
@@ -105,8 +106,9 @@ def with_facts(audited: Audited, facts: Path, ontology: Path) -> Audited:
 
 def _splits(target: str, section: RecordsSection | None) -> Iterator[Split]:
     """A file is a split; of a folder or a data set of the hub, files that name the same split."""
+    mapped = section if section and section.columns() else None
     if target.startswith(HUB):
-        yield from _of_hub(target.removeprefix(HUB), section)
+        yield from _of_hub(target.removeprefix(HUB), section, mapped)
         return
     if not Path(target).exists() and not any(letter in target for letter in "*?["):
         raise DataError(
@@ -116,7 +118,7 @@ def _splits(target: str, section: RecordsSection | None) -> Iterator[Split]:
         )
     files = files_at(target, SUFFIXES)
     if len(files) == 1:
-        yield Split(files[0].path.stem, tuple(files), section)
+        yield Split(files[0].path.stem, tuple(files), mapped)
         return
     parts: dict[str, list[SourceFile]] = {name: [] for name in hub_sets.SPLITS}
     for file in files:
@@ -124,13 +126,14 @@ def _splits(target: str, section: RecordsSection | None) -> Iterator[Split]:
     parts = {name: some for name, some in parts.items() if some}
     whole = Path(target).name if parts.keys() == {""} else "others"
     for name, some in parts.items():
-        yield Split(name or whole, tuple(some), section)
+        yield Split(name or whole, tuple(some), mapped)
 
 
-def _of_hub(name: str, section: RecordsSection | None) -> Iterator[Split]:
+def _of_hub(
+    name: str, section: RecordsSection | None, mapped: RecordsSection | None
+) -> Iterator[Split]:
     wanted = section or RecordsSection(path=f"{HUB}{name}")
     given = section is not None and "split" in section.model_fields_set
-    mapped = section if section and section.columns() else None
     missing: DataError | None = None
     found = False
     for split in (wanted.split,) if given else hub_sets.SPLITS:
@@ -174,9 +177,11 @@ def _of_recipe(target: Path, folder: Path) -> Audited:
         if (path := data / name / f"{part}.jsonl").stat().st_size
     ]
     asked = folder / "exam.jsonl"
-    questions = map(Question.from_json, read_lines(data / "exam.jsonl"))
-    write_lines(asked, ({"prompt": q.prompt} for q in questions if q.phrasing))
-    if asked.stat().st_size:
+    questions = list(map(Question.from_json, read_lines(data / "exam.jsonl")))
+    # Facts' own sentences are trained word for word; a blank line keeps the numbers of the others.
+    prompts = (json.dumps({"prompt": q.prompt}) if q.phrasing else "" for q in questions)
+    write_text(asked, "\n".join(prompts))
+    if any(question.phrasing for question in questions):
         splits.append(Split("exam", (SourceFile(asked, "exam.jsonl"),)))
     facts, ontology = knowledge_of(recipe.knowledge)
     found = Audited(tuple(splits), facts=facts, ontology=ontology)

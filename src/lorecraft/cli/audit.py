@@ -106,5 +106,6 @@ def _summary(found: Audit) -> str:
         f"{split.name} {end - start:,}"
         for split, (start, end) in zip(found.rows.splits, found.rows.bounds, strict=True)
     ]
-    told = "nothing found" if found.clean else f"{len(found.findings)} findings"
+    count = len(found.findings)
+    told = f"{count} finding{'s' * (count != 1)}" if count else "nothing found"
     return f"{len(found.rows):,} rows ({', '.join(splits)}): {told}"

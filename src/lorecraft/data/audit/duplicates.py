@@ -129,7 +129,8 @@ class NearDuplicates(Check):
 
     MinHash finds candidates, the exact similarity decides; see ``similar``. Pairs that differ in
     numbers are told apart: where numbers are what is asked for, they are other questions. Several
-    wordings of one question, as Lorecraft makes them, are not compared within a split.
+    wordings of one question, as Lorecraft makes them and exams have them, are not compared within a
+    split.
     """
 
     name = "near duplicates"
@@ -165,12 +166,13 @@ class NearDuplicates(Check):
         for i, j in similar.pairs(lambda i, j: self._wanted(i, j, rows)):
             pair = self._places[i], self._places[j]
             first, second = (rows.entry(index) for index in pair)
+            within = first.split == second.split
+            if within and any(both(first) and both(second) for both in (_made, _asked_only)):
+                continue
             if _numbers(first.question) != _numbers(second.question):
                 found["numbers"].append(pair)
-            elif first.split != second.split:
-                found["across"].append(pair)
-            elif not (_made(first) and _made(second)):
-                found["within"].append(pair)
+            else:
+                found["within" if within else "across"].append(pair)
         told: tuple[tuple[str, Severity, str], ...] = (
             ("across", "error", "that ask nearly the same in different splits"),
             ("within", "warning", "that ask nearly the same in one split"),
@@ -205,6 +207,11 @@ def _compared(pair: _Pair, rows: Rows) -> Spot:
 def _made(entry: Entry) -> bool:
     """Whether Lorecraft made it from a phrasing."""
     return bool(entry.record and entry.record.phrasings)
+
+
+def _asked_only(entry: Entry) -> bool:
+    """Whether it is a question of an exam."""
+    return bool(entry.record and not entry.record.text and not entry.answer)
 
 
 def _numbers(text: str) -> list[str]:

@@ -3,6 +3,7 @@
     python benchmarks/audit.py                      20,000 records
     python benchmarks/audit.py 1000000              a million: about 1 GB
     python benchmarks/audit.py 1000000 --without-peer
+    python benchmarks/audit.py 1000000 --data-alone   writes the records, in the temporary folder
 
 Records are chats of about 200 words, drawn as in million.py; one in fifty asks nearly what another
 asks. `lorecraft audit` runs all its checks, on all cores. datasketch (MinHashLSH, 128 permutations,
@@ -54,27 +55,32 @@ json.dump(found, open("pairs.json", "w"))
 
 def main() -> None:
     count = int(sys.argv[1]) if sys.argv[1:] else 20_000
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        planted = write_records(folder / "records.jsonl", count)
-        size = (folder / "records.jsonl").stat().st_size / 1e6
-        print(
-            f"{count:,} records, {size:,.0f} MB, {len(planted):,} near-duplicates planted",
-            flush=True,
-        )
-        figures = {"records": count, "megabytes": round(size), "planted": len(planted)}
-        ours = measure(
-            "audit", AUDIT, folder, count, "audit", "records.jsonl", "--json", "audit.json"
-        )
-        ours["found"] = _found(_pairs_of(folder / "audit.json"), planted)
-        results: dict[str, Any] = figures | {"machine": _machine(), "lorecraft": ours}
-        if "--without-peer" not in sys.argv:
-            some = min(count, PEER)
-            peer = measure("datasketch", DATASKETCH, folder, some, str(some))
-            pairs = {(i, j) for i, j in json.loads((folder / "pairs.json").read_text())}
-            peer["records"] = some
-            peer["found"] = _found(pairs, {pair for pair in planted if pair[1] <= some})
-            results["datasketch"] = peer
+    folder = Path(tempfile.gettempdir()) / "lorecraft-benchmarks" / f"chats-{count}"
+    records = folder / "records.jsonl"
+    if not (folder / "planted.json").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        pairs = sorted(write_records(records, count))
+        (folder / "planted.json").write_text(json.dumps(pairs))
+    planted = {(i, j) for i, j in json.loads((folder / "planted.json").read_text())}
+    size = round(records.stat().st_size / 1e6)
+    print(f"{count:,} records, {size:,} MB, {len(planted):,} near-duplicates planted", flush=True)
+    if "--data-alone" in sys.argv:
+        return
+    ours = measure("audit", AUDIT, folder, count, "audit", records.name, "--json", "audit.json")
+    ours["found"] = _found(_pairs_of(folder / "audit.json"), planted)
+    results: dict[str, Any] = {
+        "records": count,
+        "megabytes": size,
+        "machine": _machine(),
+        "lorecraft": ours,
+    }
+    if "--without-peer" not in sys.argv:
+        some = min(count, PEER)
+        peer = measure("datasketch", DATASKETCH, folder, some, str(some))
+        pairs = {(i, j) for i, j in json.loads((folder / "pairs.json").read_text())}
+        peer["records"] = some
+        peer["found"] = _found(pairs, {pair for pair in planted if pair[1] <= some})
+        results["datasketch"] = peer
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / "audit.json"
     known = json.loads(path.read_text()) if path.exists() else {}

@@ -54,7 +54,7 @@ json.dump(found, open("pairs.json", "w"))
 
 
 def main() -> None:
-    count = int(sys.argv[1]) if sys.argv[1:] else 20_000
+    count = int(next(filter(str.isdigit, sys.argv[1:]), 20_000))
     folder = Path(tempfile.gettempdir()) / "lorecraft-benchmarks" / f"chats-{count}"
     records = folder / "records.jsonl"
     if not (folder / "planted.json").exists():

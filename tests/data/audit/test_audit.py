@@ -208,12 +208,13 @@ def test_the_same_question_in_another_split_is_a_leak_whatever_its_answer(look: 
 
 def test_every_pair_of_near_duplicates_is_seen_with_its_similarity(look: Look) -> None:
     rows = clean()
-    for place in (10, 11, 12):
-        rows[place]["messages"][0]["content"] = rows[0]["messages"][0]["content"] + " so" * place
+    for place, more in ((10, " so"), (11, " so now"), (12, " so now")):
+        rows[place]["messages"][0]["content"] = rows[0]["messages"][0]["content"] + more
     seen = look(rows)
     finding = next(f for f in seen.findings if f.check == "near duplicates")
-    pairs = {spot.rows for spot in finding.spots}
-    assert pairs == {(0, 10), (0, 11), (0, 12), (10, 11), (10, 12), (11, 12)}
+    pairs = {spot.rows for spot in finding.spots}  # 11 and 12 ask the same: different answers
+    assert pairs == {(0, 10), (0, 11), (0, 12), (10, 11), (10, 12)}
+    assert found(seen, "different answers")[0][1] == ["train.jsonl line 12", "train.jsonl line 13"]
     assert all(float(spot.why.rsplit(" ", 1)[1]) >= 0.8 for spot in finding.spots)
 
 

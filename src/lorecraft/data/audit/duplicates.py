@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Iterator, Sequence
+from itertools import islice, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,6 +123,7 @@ class Answers(_Keyed):
 
 
 _Pair = tuple[int, int]
+_TWINS = 1000
 
 
 class NearDuplicates(Check):
@@ -163,7 +165,7 @@ class NearDuplicates(Check):
         found: dict[str, list[_Pair]] = {"across": [], "within": [], "numbers": []}
         for i, j in self._same(similar, rows):
             found["across"].append((self._places[i], self._places[j]))
-        for i, j in similar.pairs(lambda i, j: self._wanted(i, j, rows)):
+        for i, j in self._near(similar, rows):
             pair = self._places[i], self._places[j]
             first, second = (rows.entry(index) for index in pair)
             within = first.split == second.split
@@ -189,6 +191,18 @@ class NearDuplicates(Check):
         if splits[0] is splits[1]:
             return not (self._general[i] and self._general[j])
         return splits[0].stage == splits[1].stage or "" in (splits[0].stage, splits[1].stage)
+
+    def _near(self, similar: Similar, rows: Rows) -> Iterator[_Pair]:
+        """Pairs of similar questions; of a question that comes several times, each (of very many,
+        the first)."""
+        again: dict[int, list[int]] = {}
+        for index, first in enumerate(similar.first):
+            if index != first:
+                again.setdefault(first, [first]).append(index)
+        for i, j in similar.pairs():
+            for one, other in islice(product(again.get(i, [i]), again.get(j, [j])), _TWINS):
+                if self._wanted(one, other, rows):
+                    yield min(one, other), max(one, other)
 
     def _same(self, similar: Similar, rows: Rows) -> Iterator[_Pair]:
         """Pairs of different splits with the same question, unless the whole record is the same."""

@@ -109,12 +109,23 @@ def test_examples_from_the_cache_are_those_encoded_directly(write_recipe: WriteR
                 tokenizer, 512, folder / "data" / name, folder / "tokens" / name, Silent()
             )
             for records, examples in ((data.train, stored.train), (data.valid, stored.valid)):
-                direct, _ = encode_records(records, tokenizer, 512)
+                direct = encode_records(records, tokenizer, 512)
                 assert len(examples) == len(direct)
                 for mine, its in zip(examples, direct, strict=True):
                     assert mine.record == its.record
                     assert mine.tokens.tobytes() == its.tokens.tobytes()
                     assert mine.weight.tobytes() == its.weight.tobytes()
+
+
+def test_long_texts_are_split_long_chats_cut_and_both_told(own: Path) -> None:
+    train = own.with_name("train.jsonl")
+    long = " and ".join(f"light {n} is {n * 7} feet high" for n in range(150))
+    records = [{"text": long}, {"prompt": "How high?", "completion": long}]
+    train.write_text("\n".join([train.read_text(), *map(json.dumps, records)]))
+    folder = pipeline.run(own, progress=Silent()).folder
+    told = (folder / "report.md").read_text()
+    assert "cpt: 1 of 26 records (3.8%) split into several of at most 512 tokens." in told
+    assert "sft: 1 of 26 records (3.8%) cut at 512 tokens, the rest is lost." in told
 
 
 def test_a_bad_record_leaves_no_tokens_behind(own: Path) -> None:

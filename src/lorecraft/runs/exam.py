@@ -109,7 +109,7 @@ def general_texts(tokenizer: Tokenizer, length: int) -> list[Example]:
         for item in suite()
         if item.statements
     ]
-    return encode_records(records, tokenizer, length)[0]
+    return encode_records(records, tokenizer, length)
 
 
 def _general(bench: Workbench) -> list[Example]:
@@ -125,4 +125,4 @@ def _own(bench: Workbench, recipe: Recipe, prepared: Prepared) -> list[Example]:
         if record.origin == "source"
     }
     length = bench.info.longest(recipe.data.max_length)
-    return encode_records(list(own.values()), bench.tokenizer, length)[0]
+    return encode_records(list(own.values()), bench.tokenizer, length)

@@ -153,8 +153,8 @@ def _size(count: int) -> str:
 
 
 def _begun(event: Event) -> str:
-    cut = f", {event['cut']} of them cut" if event["cut"] else ""
-    return f"begins with {event['records']} records{cut}"
+    told = [f", {event[what]} of them {what}" for what in ("cut", "split") if event.get(what)]
+    return f"begins with {event['records']} records{''.join(told)}"
 
 
 def _ended(event: Event) -> str:

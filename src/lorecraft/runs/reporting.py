@@ -64,6 +64,7 @@ def collect(
             *([TRIAL] if smoke else []),
             *_start_sentence(manifest),
             *(f"{name} {stage_sentence(stage)}" for name, stage in stages.items()),
+            *(f"{n}: {told}." for n, stage in stages.items() for told in stage.get("lengths", ())),
             *_trouble(directory),
         ],
         reproduce=[

@@ -8,6 +8,7 @@ from lorecraft.errors import RunError
 
 OUTPUT = Path("runs")
 TARGET_HELP = "A recipe or its folder, a run's folder, or a run's name under runs/."
+KEEP_GOING_HELP = "Leave out bad files and rows, which are named, and use the rest."
 RUN_HELP = "A run's folder, or its name under runs/."
 
 

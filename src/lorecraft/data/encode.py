@@ -13,6 +13,7 @@ from lorecraft.data.batches import Example
 from lorecraft.data.records import Message, Record
 from lorecraft.errors import DataError
 from lorecraft.knowledge.jsonl import MISTAKES_SHOWN
+from lorecraft.knowledge.strictness import Bad, refuse
 
 Chat = tuple[tuple[Message, ...], bool]
 """A conversation, and whether a generation prompt is added."""
@@ -100,23 +101,23 @@ def encode_record(record: Record, tokenizer: Tokenizer, max_length: int) -> list
 
 
 def encode_records(
-    records: Sequence[Record], tokenizer: Tokenizer, max_length: int
+    records: Sequence[Record], tokenizer: Tokenizer, max_length: int, bad: Bad = refuse
 ) -> list[Example]:
     """All examples.
 
     Raises:
-        DataError: as ``encode_record``, for all bad records at once (the first 20 are named).
+        DataError: what ``bad`` raises, which is told of all bad records at once (20 are named).
         ModelError: a chat record for a tokenizer without a chat template.
     """
-    return [encoded.example for encoded in encode_stream(records, tokenizer, max_length)]
+    return [encoded.example for encoded in encode_stream(records, tokenizer, max_length, bad)]
 
 
 def encode_stream(
-    records: Iterable[Record], tokenizer: Tokenizer, max_length: int
+    records: Iterable[Record], tokenizer: Tokenizer, max_length: int, bad: Bad = refuse
 ) -> Iterator[Encoded]:
     """The examples of each record, as ``encode_record``.
 
-    Raises, after the last record, as ``encode_records``.
+    After the last record ``bad`` is told of those that cannot be trained.
     """
     mistakes: list[DataError] = []
     hidden = 0
@@ -135,7 +136,8 @@ def encode_stream(
     if mistakes:
         more = [f"and {hidden} more"] if hidden else []
         seen = [error.seen for error in mistakes]
-        raise DataError("\n".join([*seen, *more]), mistakes[0].expected, mistakes[0].fix)
+        refused = DataError("\n".join([*seen, *more]), mistakes[0].expected, mistakes[0].fix)
+        bad(refused, "record", len(mistakes) + hidden)
 
 
 class _Tokenised(Tokenizer):

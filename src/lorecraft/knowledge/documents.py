@@ -15,6 +15,7 @@ from lorecraft.errors import DataError
 from lorecraft.knowledge import html
 from lorecraft.knowledge.files import SourceFile, files_at
 from lorecraft.knowledge.jsonl import MISTAKES_SHOWN
+from lorecraft.knowledge.strictness import Bad, refuse
 
 LARGEST = 200 * 2**20
 """Bytes of a file, or of all that is packed in one: a page of text has some thousand."""
@@ -44,12 +45,13 @@ class Section:
     text: str
 
 
-def read_documents(sources: Sequence[str]) -> list[Section]:
+def read_documents(sources: Sequence[str], bad: Bad = refuse) -> list[Section]:
     """Markdown, text, HTML, PDF and DOCX of files, folders and globs, in the order of their names.
 
     Raises:
-        DataError: all that cannot be read at once, each with its file: broken, encrypted or
-            without text, too large, a link that leads out of its folder, an extra that is missing.
+        DataError: there is nothing to read; what ``bad`` raises, which is told of all files that
+            cannot be read at once: broken, encrypted or without text, too large, a link that leads
+            out of its folder, an extra that is missing.
     """
     sections: list[Section] = []
     wrong: list[DataError] = []
@@ -64,7 +66,7 @@ def read_documents(sources: Sequence[str]) -> list[Section]:
         more = [f"and {len(wrong) - MISTAKES_SHOWN} more"] if len(wrong) > MISTAKES_SHOWN else []
         seen = [error.seen for error in wrong[:MISTAKES_SHOWN]]
         fix = next((error.fix for error in wrong if error.fix), "take these files out")
-        raise DataError("\n".join([*seen, *more]), wrong[0].expected, fix)
+        bad(DataError("\n".join([*seen, *more]), wrong[0].expected, fix), "file", len(wrong))
     if not sections:
         raise DataError(f"no text in {', '.join(sources)}", "documents with text in them")
     return sections

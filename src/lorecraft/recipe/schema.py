@@ -132,6 +132,12 @@ class RecordsSection(Section):
     revision: str | None = Field(
         None, description="Branch, tag or commit of a data set of the hub."
     )
+    streaming: bool = Field(
+        False,
+        description="Read a data set of the hub over the network instead of downloading its files; "
+        "with `rows` no more than these are fetched.",
+    )
+    rows: Count | None = Field(None, description="Only the first so many rows; all if not given.")
     messages: Template | None = Field(
         None, description="The column with the turns of a chat, alone in its braces."
     )
@@ -157,8 +163,9 @@ class RecordsSection(Section):
             )
         if self.system and not self.prompt:
             raise PydanticCustomError("path", "system stands before prompt, which is not given")
-        if (self.config or self.revision) and not self.path.startswith(HUB):
-            what = "config" if self.config else "revision"
+        given = {name: getattr(self, name) for name in ("config", "revision", "streaming")}
+        if any(given.values()) and not self.path.startswith(HUB):
+            what = next(name for name, value in given.items() if value)
             raise PydanticCustomError(
                 "path", "{what} is said of a data set of the hub (hf:...)", {"what": what}
             )

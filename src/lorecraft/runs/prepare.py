@@ -30,6 +30,7 @@ from lorecraft.knowledge.ontology import Ontology, normal
 from lorecraft.knowledge.ontology_file import load_ontology
 from lorecraft.knowledge.sentences import subject_of
 from lorecraft.knowledge.shapes import check
+from lorecraft.knowledge.strictness import Bad, refuse
 from lorecraft.knowledge.tables import read_tables
 from lorecraft.recipe import (
     DataSection,
@@ -66,17 +67,19 @@ class Prepared:
     names: list[str]
 
 
-def read_knowledge(section: KnowledgeSection | None) -> tuple[tuple[Fact, ...], Ontology | None]:
+def read_knowledge(
+    section: KnowledgeSection | None, bad: Bad = refuse
+) -> tuple[tuple[Fact, ...], Ontology | None]:
     """The facts and the ontology, checked against each other."""
     if section is None:
         return (), None
-    facts = load_facts(section.facts) if section.facts else ()
+    facts = load_facts(section.facts, bad) if section.facts else ()
     ontology = load_ontology(section.ontology) if section.ontology else None
     if section.tables and ontology is not None:
-        of_tables, ontology = read_tables(section.tables, ontology)
+        of_tables, ontology = read_tables(section.tables, ontology, bad)
         facts += of_tables
     if ontology is not None:
-        check(facts, ontology)
+        facts = check(facts, ontology, bad)
     return facts, ontology
 
 
@@ -90,15 +93,16 @@ def _names(facts: Sequence[Fact], ontology: Ontology | None) -> list[str]:
     return sorted({subject for fact in facts if (subject := subject_of(fact.text))})
 
 
-def prepare(recipe: Recipe, names: list[str]) -> Prepared:
+def prepare(recipe: Recipe, names: list[str], bad: Bad = refuse) -> Prepared:
     """Derive everything from the recipe's sources; ``names`` are the stages' model names.
 
-    Raises DataError for any source that cannot be used, and for a stage left without records.
+    Raises DataError for any source that cannot be used, unless ``bad`` lets it be left out, and for
+    a stage left without records.
     """
-    facts, ontology = read_knowledge(recipe.knowledge)
+    facts, ontology = read_knowledge(recipe.knowledge, bad)
     examined = split_absent(facts, ontology, recipe.seed)[1] if ontology else ()
-    own = _own(recipe)
-    general = _general(recipe.data, recipe.seed)
+    own = _own(recipe, bad)
+    general = _general(recipe.data, recipe.seed, bad)
     stages = {}
     for name, stage in zip(names, recipe.stages, strict=True):
         made = _told(facts, ontology, stage, recipe)
@@ -233,16 +237,16 @@ def load(folder: Path, names: list[str]) -> Prepared:
     )
 
 
-def _own(recipe: Recipe) -> tuple[Sequence[Record], Sequence[Record]]:
+def _own(recipe: Recipe, bad: Bad) -> tuple[Sequence[Record], Sequence[Record]]:
     """The user's own records, to train on and to validate with."""
     knowledge, data = recipe.knowledge or KnowledgeSection(), recipe.data
-    passages = passage_records(knowledge.documents, data.max_length)
+    passages = passage_records(knowledge.documents, data.max_length, bad)
     others = Joined(
         docstring_records(knowledge.python, data.max_length),
-        read_records(data.train) if data.train else [],
+        read_records(data.train, bad=bad) if data.train else [],
     )
     if data.valid is not None:
-        return Joined(passages, others), read_records(data.valid)
+        return Joined(passages, others), read_records(data.valid, bad=bad)
     splits = [split_groups(part, VALID_SHARE, recipe.seed) for part in (passages, others) if part]
     return Joined(*(train for train, _ in splits)), Joined(*(valid for _, valid in splits))
 
@@ -255,13 +259,13 @@ def _of_stage(records: Sequence[Record], stage: StageSection, recipe: Recipe) ->
     return where(lambda record: bool(record.text) == (stage.kind == "cpt"), records)
 
 
-def _general(section: DataSection, seed: int) -> dict[str, Sequence[Record]]:
+def _general(section: DataSection, seed: int, bad: Bad) -> dict[str, Sequence[Record]]:
     """General records by form."""
     if section.general == "none":
         return {"text": [], "chat": []}
     if section.general == "builtin":
         return {"text": general_records("text", seed), "chat": general_records("chat", seed)}
-    records = read_records(RecordsSection(path=str(section.general)), origin="general")
+    records = read_records(RecordsSection(path=str(section.general)), "general", bad=bad)
     return {
         "text": where(lambda record: bool(record.text), records),
         "chat": where(lambda record: not record.text, records),

@@ -18,6 +18,7 @@ from lorecraft.adapters import formats, peft_format
 from lorecraft.data import batches, cache, encode, records
 from lorecraft.data.cache import Examples
 from lorecraft.knowledge.jsonl import Lines
+from lorecraft.knowledge.strictness import Bad, refuse
 from lorecraft.models import tokenizer as tokenizers
 from lorecraft.models.tokenizer import HFTokenizer
 from lorecraft.recipe import Recipe, StageSection
@@ -57,7 +58,12 @@ class StageExamples:
 
 
 def encode_stage(
-    tokenizer: HFTokenizer, length: int, data: Path, tokens: Path, progress: Progress
+    tokenizer: HFTokenizer,
+    length: int,
+    data: Path,
+    tokens: Path,
+    progress: Progress,
+    bad: Bad = refuse,
 ) -> StageExamples:
     """The records in ``data/<stage>`` as tokens, at most ``length`` of each; they are kept in
     ``tokens``.
@@ -65,18 +71,20 @@ def encode_stage(
     They are tokenised anew when a record, the tokenizer, its template, the length or the code that
     makes examples of records has changed.
 
-    Raises DataError for records that cannot be trained, all of them at once.
+    ``bad`` is told of the records that cannot be trained, all of them at once.
     """
 
     def examples(part: str) -> Examples:
         lines = data / f"{part}.jsonl"
-        key = fingerprint(file_hash(lines), tokenizer.fingerprint, length, _encoding())
+        key = fingerprint(
+            file_hash(lines), tokenizer.fingerprint, length, bad is refuse, _encoding()
+        )
 
         def encoded() -> Iterator[encode.Encoded]:
             stored = Lines(lines, lambda line, number: records.Record.from_json(line))
             if len(stored) >= MANY:
                 progress.note(f"  {data.name}: tokenising {len(stored)} records ({part})")
-            return encode.encode_stream(stored, tokenizer, length)
+            return encode.encode_stream(stored, tokenizer, length, bad)
 
         return cache.cached(tokens / f"{part}.arrow", key, encoded)
 
@@ -238,5 +246,5 @@ def _finish(
         "seconds": round(result.seconds, 2),
     }
     directory.log(name, "end", **summary)
-    summary |= {"lengths": lengths, "curves": result.curves}
-    write_json(folder / "stage.json", {"sources": sources, **summary})
+    kept = {"sources": sources, **summary, "lengths": lengths, "curves": result.curves}
+    write_json(folder / "stage.json", kept)

@@ -106,6 +106,9 @@ def _contradictions(source: Source) -> list[Mistake]:
         found.append(Mistake(1, f"nothing to learn from; expected {expected}"))
     if data.get("valid") and not data.get("train"):
         found.append(Mistake(source.line(("data", "valid")), "data.valid: there is no data.train"))
+    if knowledge.get("teller") and not any(own[:3]):
+        line = source.line(("knowledge", "teller"))
+        found.append(Mistake(line, "knowledge.teller: there are no documents or facts to tell"))
     if knowledge.get("tables") and not knowledge.get("ontology"):
         line = source.line(("knowledge", "tables"))
         found.append(

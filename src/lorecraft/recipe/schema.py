@@ -12,15 +12,15 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Le
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationInfo,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
+from lorecraft.recipe.section import Section
+from lorecraft.recipe.teller import TellerSection
 from lorecraft.recipe.values import (
     HUB,
     AskedKinds,
@@ -47,12 +47,6 @@ from lorecraft.recipe.values import (
     path_alone,
     sealed,
 )
-
-
-class Section(BaseModel):
-    """A part of a recipe: frozen, and no key that it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ModelSection(Section):
@@ -116,6 +110,7 @@ class KnowledgeSection(Section):
         description="Python packages whose docstrings become questions and answers; they are read, "
         "never imported.",
     )
+    teller: TellerSection | None = None
 
 
 class RecordsSection(Section):
@@ -416,7 +411,8 @@ def _kinds(sections: dict[str, Any]) -> list[str]:
         _given(sections, "knowledge", key) for key in ("facts", "tables", "documents", "python")
     )
     facts = facts or tables
-    chats = packages or _given(sections, "data", "train")
+    told = (facts or documents) and _given(sections, "knowledge", "teller")
+    chats = packages or told or _given(sections, "data", "train")
     return ["cpt"] * bool(facts or documents) + ["sft"] * bool(facts or chats)
 
 

@@ -61,7 +61,7 @@ def plan(target: Path, *, progress: Progress) -> Plan:
 
     recipe, directory = resolve(target)
     with TemporaryDirectory() as folder:
-        work = Work(recipe, RunDirectory(Path(folder)), progress)
+        work = Work(recipe, RunDirectory(Path(folder)), progress, asks=False)
         try:
             work.check()
         except Unreachable:

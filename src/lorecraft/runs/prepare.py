@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +17,8 @@ from lorecraft.data.passages import passage_records
 from lorecraft.data.records import Record
 from lorecraft.data.sources import read_records
 from lorecraft.data.split import asked, split_groups, without_leaks
+from lorecraft.data.teller.requests import Passage
+from lorecraft.data.teller.tell import Told
 from lorecraft.data.unknown import split_absent
 from lorecraft.data.views import Joined, Picked, where
 from lorecraft.disk import replacing
@@ -44,6 +47,10 @@ from lorecraft.runs.files import read_json, read_lines, write_json, write_lines
 
 Item = TypeVar("Item")
 
+Tell = Callable[[Sequence[Passage]], Told]
+
+_TOLD_TOGETHER = 12
+"""Facts about one thing that are told at once."""
 VALID_SHARE = 0.1
 """Of ready-made records without a validation file, and of the general records."""
 
@@ -93,16 +100,24 @@ def _names(facts: Sequence[Fact], ontology: Ontology | None) -> list[str]:
     return sorted({subject for fact in facts if (subject := subject_of(fact.text))})
 
 
-def prepare(recipe: Recipe, names: list[str], bad: Bad = refuse) -> Prepared:
-    """Derive everything from the recipe's sources; ``names`` are the stages' model names.
+def prepare(
+    recipe: Recipe, names: list[str], bad: Bad = refuse, tell: Tell | None = None
+) -> Prepared:
+    """Derive everything from the recipe's sources; ``names`` are the stages' model names;
+    ``tell`` has a language model tell them in other words.
 
     Raises DataError for any source that cannot be used, unless ``bad`` lets it be left out, and for
     a stage left without records.
     """
-    facts, ontology = read_knowledge(recipe.knowledge, bad)
+    knowledge = recipe.knowledge or KnowledgeSection()
+    facts, ontology = read_knowledge(knowledge, bad)
     examined = split_absent(facts, ontology, recipe.seed)[1] if ontology else ()
-    own = _own(recipe, bad)
+    passages = passage_records(knowledge.documents, recipe.data.max_length, bad)
+    told = tell(_to_tell(passages, facts)) if tell else None
+    own = _own(recipe, passages, told.records if told else [], bad)
     general = _general(recipe.data, recipe.seed, bad)
+    if told:
+        general["chat"] = Joined(told.general, general["chat"])
     stages = {}
     for name, stage in zip(names, recipe.stages, strict=True):
         made = _told(facts, ontology, stage, recipe)
@@ -139,6 +154,8 @@ def prepare(recipe: Recipe, names: list[str], bad: Bad = refuse) -> Prepared:
         [(question.id, question.prompt, question.phrasing) for question in questions],
     )
     figures["exam"]["left_out"] = len(exam) - len(questions)
+    if told:
+        figures["teller"] = told.figures
     return Prepared(stages, questions, figures, _names(facts, ontology))
 
 
@@ -237,17 +254,43 @@ def load(folder: Path, names: list[str]) -> Prepared:
     )
 
 
-def _own(recipe: Recipe, bad: Bad) -> tuple[Sequence[Record], Sequence[Record]]:
-    """The user's own records, to train on and to validate with."""
+def _to_tell(passages: Sequence[Record], facts: Sequence[Fact]) -> list[Passage]:
+    """What a language model is given to tell: the passages, and the facts about each thing."""
+    about: dict[str, list[Fact]] = defaultdict(list)
+    for fact in facts:
+        about[fact.triple[0] if fact.triple else subject_of(fact.text) or fact.text].append(fact)
+    groups = [
+        (subject, those[start : start + _TOLD_TOGETHER])
+        for subject, those in about.items()
+        for start in range(0, len(those), _TOLD_TOGETHER)
+    ]
+    return [
+        *(Passage(record.id, record.text, record.place) for record in passages),
+        *(
+            Passage(
+                those[0].id,
+                " ".join(fact.text for fact in those),
+                f"facts about {subject}",
+                tuple(fact.id for fact in those),
+            )
+            for subject, those in groups
+        ),
+    ]
+
+
+def _own(
+    recipe: Recipe, passages: Sequence[Record], told: Sequence[Record], bad: Bad
+) -> tuple[Sequence[Record], Sequence[Record]]:
+    """The user's own records, and what was told of them, to train on and to validate with."""
     knowledge, data = recipe.knowledge or KnowledgeSection(), recipe.data
-    passages = passage_records(knowledge.documents, data.max_length, bad)
     others = Joined(
         docstring_records(knowledge.python, data.max_length),
         read_records(data.train, bad=bad) if data.train else [],
     )
     if data.valid is not None:
-        return Joined(passages, others), read_records(data.valid, bad=bad)
-    splits = [split_groups(part, VALID_SHARE, recipe.seed) for part in (passages, others) if part]
+        return Joined(passages, told, others), read_records(data.valid, bad=bad)
+    parts = [part for part in (passages, told, others) if part]
+    splits = [split_groups(part, VALID_SHARE, recipe.seed) for part in parts]
     return Joined(*(train for train, _ in splits)), Joined(*(valid for _, valid in splits))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorecraft.errors import DataError, RunError
-from lorecraft.knowledge.strictness import LeaveOut, refuse
+from lorecraft.knowledge.strictness import Bad, LeaveOut, refuse
 from lorecraft.recipe import Recipe
 from lorecraft.runs import manifest, tracking
 from lorecraft.runs import prepare as preparing
@@ -47,10 +47,11 @@ class Work:
         go_on: bool = False,
         clock: Callable[[], float] = time.monotonic,
         keep_going: bool = False,
+        asks: bool = True,
     ) -> None:
         self.recipe, self.directory, self.progress = recipe, directory, progress
         self.folders, self.go_on, self.clock = directory.stages(recipe), go_on, clock
-        self.keep_going = keep_going
+        self.keep_going, self.asks = keep_going, asks
         hours = recipe.limits.hours
         self.end = math.inf if hours is None else clock() + 3600 * hours
 
@@ -127,9 +128,28 @@ class Work:
         if style and "style.test" in sources:
             del style["test"]["path"]
         sources.pop("style.format", None)
+        teller = recipe.knowledge.teller if recipe.knowledge else None
+        if teller is not None:  # not how it is reached
+            sources["teller"] = fingerprint(
+                teller.model_dump(exclude={"key", "requests_per_minute", "at_once", "timeout"}),
+                self.recipe.model if teller.endpoint == "base" else None,
+            )
         mixing = [(stage.kind, stage.general) for stage in recipe.stages]
         return fingerprint(
             manifest.code_version(), recipe.seed, settings, style, recipe.exam, mixing, sources
+        )
+
+    def _tell(self, bad: Bad) -> preparing.Tell | None:
+        """How a language model is asked, if the recipe wants it."""
+        from lorecraft.runs.telling import tellings, untold
+
+        section = self.recipe.knowledge.teller if self.recipe.knowledge else None
+        if section is None:
+            return None
+        if not self.asks:
+            return lambda passages: untold(self.recipe, section, passages, self.progress)
+        return lambda passages: tellings(
+            self.recipe, section, passages, lambda: self.bench, self.progress, bad
         )
 
     @cached_property
@@ -144,7 +164,7 @@ class Work:
         self.progress.note("Preparing the data")
         leave_out = LeaveOut()
         bad = leave_out if self.keep_going else refuse
-        prepared = preparing.prepare(self.recipe, self.models, bad)
+        prepared = preparing.prepare(self.recipe, self.models, bad, self._tell(bad))
         prepared.audit["left_out"] = [asdict(some) for some in leave_out.found]
         preparing.save(prepared, self.directory.data)
         if self._data_key() != before:  # records are read again while they are written

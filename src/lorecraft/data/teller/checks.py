@@ -73,7 +73,7 @@ def check_rewrite(text: str, sources: Sequence[str], allowed: Collection[str] = 
     """Raises Unusable for a rewrite that brings in names or numbers, keeps too few, or copies."""
     source = "\n".join(sources)
     _check_terms(text, source, allowed)
-    wanted = _terms(source)
+    wanted = terms(source)
     kept = sum(_stands(term, text) for term in wanted)
     if wanted and kept < LEAST * len(wanted):
         raise Unusable("too little of its source")
@@ -91,7 +91,7 @@ def check_pair(question: str, answer: str, source: str) -> None:
     words = _stems(answer)
     if words and len(words & known) < SHARE * len(words):
         raise Unusable("words that are not in its source")
-    if not _terms(answer) and not words & _stems(source):
+    if not terms(answer) and not words & _stems(source):
         raise Unusable("nothing of its source in it")
 
 
@@ -107,7 +107,7 @@ def _check_terms(text: str, source: str, allowed: Collection[str]) -> None:
             raise Unusable("a name that is not in its source")
 
 
-def _terms(text: str) -> set[str]:
+def terms(text: str) -> set[str]:
     """Names and numbers."""
     return _numbers(text) | set(_names(text))
 
@@ -131,7 +131,7 @@ def _runs(line: str) -> Iterator[list[str]]:
     """Neighbouring words with capitals, but for those at the beginning of a sentence."""
     for match in _RUN.finditer(line):
         words = [re.sub(r"['’]s?$", "", word) for word in match[0].split(" ")]
-        if not _is_title(line) and _STARTS.search(line[: match.start()]):
+        if _STARTS.search(line[: match.start()]):
             words = words[1:]
         if run := [word for word in words if len(word) > 1 and word[0].isupper()]:
             yield run

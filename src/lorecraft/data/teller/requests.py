@@ -127,8 +127,12 @@ def chats(count: int, seed: int) -> Iterator[Request]:
 
 def names_in(text: str) -> list[str]:
     """Names of several words that a text gives to things, each once, in order."""
-    found = re.findall(r"\b[A-ZÄÖÜ][\w'-]+(?: [A-ZÄÖÜ][\w'-]+)+", text)
-    return list(dict.fromkeys(found))
+    found: dict[str, None] = {}
+    for run in re.findall(r"\b[A-ZÄÖÜ][\w'-]+(?: [A-ZÄÖÜ][\w'-]+)+", text):
+        found[run] = None
+        if run.count(" ") > 1:  # the first may only begin a sentence
+            found[run.partition(" ")[2]] = None
+    return list(found)
 
 
 _STRING = {"type": "string", "minLength": 1}

@@ -10,7 +10,7 @@ from typing import Any
 from lorecraft.data.records import Message, Record
 from lorecraft.data.similar import Similar
 from lorecraft.data.teller.cache import Replies, Reply
-from lorecraft.data.teller.checks import Unusable, check_pair, check_rewrite, parse
+from lorecraft.data.teller.checks import Unusable, check_pair, check_rewrite, parse, terms
 from lorecraft.data.teller.requests import Request, prompts
 from lorecraft.recipe import TellerSection
 
@@ -141,7 +141,12 @@ def _checked(answered: Sequence[tuple[Request, Reply]], asked: int, purse: Purse
             refuse(str(error), _where(request), reply.text)
     similar = Similar([record.words() for record in found])
     twins = {index for index, first in enumerate(similar.first) if first != index}
-    twins |= {later for _, later in similar.pairs()}
+    # What differs in a name or a number alone says something else.
+    twins |= {
+        later
+        for first, later in similar.pairs()
+        if terms(found[first].words()) == terms(found[later].words())
+    }
     for index in sorted(twins):
         refuse("like another", found[index].place, found[index].words())
     kept = [record for index, record in enumerate(found) if index not in twins]

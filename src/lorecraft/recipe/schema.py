@@ -411,7 +411,8 @@ def _kinds(sections: dict[str, Any]) -> list[str]:
         _given(sections, "knowledge", key) for key in ("facts", "tables", "documents", "python")
     )
     facts = facts or tables
-    told = (facts or documents) and _given(sections, "knowledge", "teller")
+    teller = {"teller": _given(sections, "knowledge", "teller")}
+    told = documents and teller["teller"] and _given(teller, "teller", "depths") not in ([], ())
     chats = packages or told or _given(sections, "data", "train")
     return ["cpt"] * bool(facts or documents) + ["sft"] * bool(facts or chats)
 

@@ -60,6 +60,7 @@ class TellerSection(Section):
     )
     chats: Number = Field(0, description="General chats, to mix in with the general records.")
     temperature: NotNegative = Field(0.7, description="How freely it writes; 0 is greedy.")
+    max_new_tokens: Count = Field(1024, description="Longest answer, in tokens.")
     requests_per_minute: Positive | None = Field(
         None, description="No more requests are begun in a minute; no limit if not given."
     )

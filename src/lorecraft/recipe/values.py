@@ -181,7 +181,11 @@ EndpointUrl = Annotated[
 KeyName = Annotated[
     str | None, AfterValidator(_key_name), "the name of an environment variable, as $API_KEY"
 ]
-Price = Annotated[tuple[Annotated[float, Ge(0)], Annotated[float, Ge(0)]], "a list of two numbers"]
+Price = Annotated[
+    tuple[Annotated[float, Ge(0)], Annotated[float, Ge(0)]],
+    BeforeValidator(sealed),
+    "a list of two numbers",
+]
 Packages = Annotated[
     tuple[Annotated[str, AfterValidator(_package)], ...],
     BeforeValidator(_several),

@@ -83,9 +83,15 @@ def summary(told: Told) -> list[str]:
 def untold(
     recipe: Recipe, section: TellerSection, passages: Sequence[Passage], progress: Progress
 ) -> Told:
-    """What is known of the tellings; nobody is asked."""
+    """What is known of the tellings; nobody is asked. Raises DataError when nothing is known."""
     requests = all_requests(passages, section, recipe.seed)
     told = tell(requests, section, replies_of(section), None)
+    if not told.figures["answered"]:
+        raise DataError(
+            f"the teller has {len(requests)} requests to make, and a plan asks nobody",
+            "data that are prepared",
+            "`lorecraft prepare` first; its answers are kept",
+        )
     if told.unasked:
         progress.note(f"  teller: {told.unasked} of {len(requests)} requests are still to be made")
     return told

@@ -9,7 +9,7 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
@@ -78,7 +78,8 @@ def all_requests(passages: Sequence[Passage], section: TellerSection, seed: int)
         if section.depths:
             requests.append(questions(passage, section.depths))
     requests += relations(passages, section.relations)
-    return [*requests, *chats(section.chats, seed)]
+    requests += chats(section.chats, seed)
+    return [replace(request, room=section.max_new_tokens) for request in requests]
 
 
 def rewrite(passage: Passage, style: str) -> Request:

@@ -21,6 +21,7 @@ from lorecraft.cli import (
     check,
     examine,
     graph,
+    extract,
     init,
     logs,
     plan,
@@ -116,6 +117,7 @@ app.command("resume")(resume.resume)
 app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
 app.command("examine")(examine.examine)
+app.command("extract")(extract.extract)
 app.command("report")(report.report)
 app.command("logs")(logs.logs)
 app.command("check")(check.check)

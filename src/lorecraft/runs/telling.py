@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 
 from lorecraft.data.decode import Decoded
+from lorecraft.data.passages import passage_records
 from lorecraft.data.teller.cache import Replies, Reply, cache_folder
 from lorecraft.data.teller.endpoint import Endpoint
+from lorecraft.data.teller.extract import Extracted, extracted, extractions
 from lorecraft.data.teller.requests import Passage, Request, all_requests
-from lorecraft.data.teller.tell import Ask, Purse, Told, tell
+from lorecraft.data.teller.tell import Ask, Purse, Told, answers, tell
 from lorecraft.engines import base
 from lorecraft.errors import DataError
+from lorecraft.knowledge.ontology import load_ontology
 from lorecraft.knowledge.strictness import Bad
 from lorecraft.recipe import Recipe, TellerSection
 from lorecraft.runs.progress import Progress
 from lorecraft.runs.workbench import Workbench
+
+PASSAGE_LENGTH = 512
+"""Tokens of a passage whose facts are looked for."""
 
 
 def tellings(
@@ -142,3 +149,26 @@ def _answers(bench: Workbench, group: Sequence[Request], temperature: float) -> 
         Reply(said[index].text.strip() if index in said else "", len(prompt), counts[index])
         for index, prompt in enumerate(prompts)
     ]
+
+
+def extract(
+    documents: Sequence[str], ontology: Path, section: TellerSection, progress: Progress
+) -> Extracted:
+    """What the sentences of some documents say in the relations of an ontology.
+
+    Raises DataError for documents, an ontology or an endpoint that cannot be used.
+    """
+    known = load_ontology(ontology)
+    passages = [
+        Passage(record.id, record.text, record.place)
+        for record in passage_records(documents, PASSAGE_LENGTH)
+    ]
+    requests = extractions(passages, known)
+    ask, replies = Endpoint(section).ask, replies_of(section)
+    with progress.stage("extract", len(requests), "passages") as bar:
+
+        def on_reply(count: int, purse: Purse) -> None:
+            bar.advance(count, tokens=purse.tokens)
+
+        answered, _ = answers(requests, section, replies, ask, on_reply)
+    return extracted(answered, known)

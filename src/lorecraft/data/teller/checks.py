@@ -137,12 +137,17 @@ def _runs(line: str) -> Iterator[list[str]]:
             yield run
 
 
+def says(text: str, name: str) -> bool:
+    """Whether a text has a name as whole words, whatever its case and punctuation."""
+    return bool(normal(name)) and f" {normal(name)} " in f" {normal(text)} "
+
+
 def _stands(term: str, text: str) -> bool:
     """Whether a name or number stands in a text, a name also in another form."""
     if term[0].isdigit():
         return term in _numbers(text)
     plain = normal(term)
-    return f" {plain} " in f" {normal(text)} " or plain[:_STEM] in _stems(text)
+    return says(text, term) or plain[:_STEM] in _stems(text)
 
 
 def _stems(text: str) -> set[str]:

@@ -153,9 +153,6 @@ def _object(**properties: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _TEXT = _object(text=_STRING)
-TRIPLES = _object(
-    triples=_list(_object(subject=_STRING, relation=_STRING, object=_STRING, sentence=_STRING))
-)
 
 
 def _request(
@@ -176,7 +173,10 @@ def quoted(text: str) -> str:
     return f"SOURCE {mark}\n{text}\nEND {mark}"
 
 
-def extract(passage: Passage, relations: Sequence[str]) -> Request:
-    """The statements of a passage that some relations can say; each is told in a line."""
-    task = [prompts()["extract_task"], *(f"- {told}" for told in relations)]
-    return _request("extract", "triples", (passage,), [*task, prompts()["extract_form"]], TRIPLES)
+def extract(passage: Passage, relations: Mapping[str, str]) -> Request:
+    """The statements of a passage that some relations can say: name -> what it says."""
+    told = [f"- {name}: {says}" for name, says in relations.items()]
+    task = [prompts()["extract_task"], *told, prompts()["extract_form"]]
+    relation = {"type": "string", "enum": list(relations)}
+    triple = _object(subject=_STRING, relation=relation, object=_STRING, sentence=_STRING)
+    return _request("extract", "triples", (passage,), task, _object(triples=_list(triple)))

@@ -88,13 +88,24 @@ def tell(
     ask: Ask | None,
     on_reply: Callable[[int, Purse], None] = lambda count, purse: None,
 ) -> Told:
-    """Ask for all tellings but those that are known, and check them.
+    """Tellings of passages, checked; as ``answers``."""
+    answered, purse = answers(asked, section, replies, ask, on_reply)
+    return _checked(answered, len(asked), purse)
+
+
+def answers(
+    asked: Sequence[Request],
+    section: TellerSection,
+    replies: Replies,
+    ask: Ask | None,
+    on_reply: Callable[[int, Purse], None] = lambda count, purse: None,
+) -> tuple[list[tuple[Request, Reply]], Purse]:
+    """The answers to some requests, in their order: those that are known, and as many of the others
+    as the budget has room for.
 
     Args:
         ask: ``None`` asks nothing.
         on_reply: called with how many more are answered, and what all of it took.
-
-    The result hangs on the answers alone, not on the order in which they come.
     """
     requests = {request.key: request for request in asked}
     purse = Purse(section)
@@ -109,10 +120,8 @@ def tell(
             purse.reserved.remove(request)
             purse.pay(reply)
             on_reply(1, purse)
-    answered = [
-        (request, reply) for key, request in requests.items() if (reply := replies.get(key))
-    ]
-    return _checked(answered, len(requests), purse)
+    answered = [(one, reply) for key, one in requests.items() if (reply := replies.get(key))]
+    return answered, purse
 
 
 def _affordable(requests: Sequence[Request], purse: Purse) -> Iterator[Request]:

@@ -36,10 +36,10 @@ def recipe(write_recipe: WriteRecipe, server: Server, tmp_path: Path) -> Callabl
         text = f"# {name}\n{name} is painted red. Its lamp burns rape oil. It was lit in 1931."
         (tmp_path / f"guide/{name}.md").write_text(text)
 
-    def write(**changes: Any) -> Path:
+    def write(stages: Any = None, **changes: Any) -> Path:
         teller = {"endpoint": server.url, "model": "big", "price": [1, 2], "chats": 3}
         knowledge = {"documents": "guide", "teller": teller | changes}
-        return write_recipe(knowledge=knowledge, stages=None, data={"general": "none"})
+        return write_recipe(knowledge=knowledge, stages=stages, data={"general": "none"})
 
     return write
 
@@ -67,6 +67,18 @@ def test_texts_and_questions_go_to_their_stages(
     assert audit["cost"] == pytest.approx(asked * 140 / 1e6)
     assert notes.figures["tokens"] == 120 * asked
     assert any(f"{120 * asked:,} tokens, cost 0.00" in line for line in notes.said)
+
+
+def test_a_report_says_what_was_used_and_what_not(
+    recipe: Callable[..., Path], server: Server
+) -> None:
+    well = server.say
+    server.say = lambda body: "I cannot." if len(server.asked) < 3 else well(body)
+    stages = [{"kind": kind, "epochs": 1, "limits": {"steps": 1}} for kind in ("cpt", "sft")]
+    folder = pipeline.run(recipe(stages=stages, at_once=1), progress=Silent()).folder
+    report = (folder / "report.md").read_text()
+    assert "records from 9 answers, 1,080 tokens, cost 0.00." in report
+    assert "teller: not used: 2 no JSON" in report
 
 
 def test_a_plan_asks_nobody(recipe: Callable[..., Path], server: Server) -> None:

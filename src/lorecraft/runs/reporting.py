@@ -15,6 +15,7 @@ from lorecraft.runs.directory import RunDirectory
 from lorecraft.runs.files import read_json, read_lines, write_text
 from lorecraft.runs.prepare import Prepared
 from lorecraft.runs.progress import trouble
+from lorecraft.runs.telling import summary
 
 STOPPED = {
     "steps": "ran all {steps} steps",
@@ -67,6 +68,7 @@ def collect(
             *(f"{name} {stage_sentence(stage)}" for name, stage in stages.items()),
             *(f"{n}: {told}." for n, stage in stages.items() for told in stage.get("lengths", ())),
             *_left_out(directory),
+            *(f"{line}." for line in summary(prepared.audit.get("teller"))),
             *_trouble(directory),
         ],
         reproduce=[

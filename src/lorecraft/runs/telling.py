@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from lorecraft.data.decode import Decoded
 from lorecraft.data.passages import passage_records
@@ -51,8 +52,8 @@ def tellings(
         unasked = sum(not replies.get(request.key) for request in requests)
         bad(error, "request", unasked)
         told = tell(requests, section, replies, None)
-    for line in summary(told):
-        progress.note(f"  teller: {line}")
+    for line in summary(told.figures):
+        progress.note(f"  {line}")
     return told
 
 
@@ -72,18 +73,22 @@ def _asked(
         return tell(requests, section, replies, ask, on_reply)
 
 
-def summary(told: Told) -> list[str]:
-    """What came of it, in words."""
-    figures = told.figures
+def summary(figures: Mapping[str, Any] | None) -> list[str]:
+    """What came of it, in words, from the audit's figures; nothing without a teller."""
+    if figures is None:
+        return []
     kept, failed = sum(figures["kept"].values()), figures["failed"]
     cost = "" if figures["cost"] is None else f", cost {figures['cost']:.2f}"
     tokens = sum(figures["tokens"].values())
-    lines = [f"{kept} records of {figures['answered']} answers; {tokens:,} tokens{cost}"]
+    answered, asked = figures["answered"], figures["requests"]
+    lines = [f"teller: {kept} records from {answered} answers, {tokens:,} tokens{cost}"]
     if failed:
         reasons = ", ".join(f"{count} {why}" for why, count in failed.items())
-        lines.append(f"not used: {reasons}")
-    if told.unasked:
-        lines.append(f"{told.unasked} of {figures['requests']} requests not made: no budget left")
+        lines.append(f"teller: not used: {reasons}")
+    if answered < asked:
+        lines.append(
+            f"teller: {asked - answered} of {asked} requests were not answered or not made"
+        )
     return lines
 
 

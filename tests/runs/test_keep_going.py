@@ -86,6 +86,7 @@ def test_what_is_bad_is_named_and_left_out(recipe: Path) -> None:
         f"good.jsonl:{number}" for number in range(1, 21)
     }
     assert not any(record["id"].startswith(("cpt/f004", "sft/f004")) for record in records)
+    assert pipeline.plan(recipe, progress=Silent()).stages  # goes on as it was prepared
     audit = json.loads((data / "audit.json").read_text())
     assert sum(some["count"] for some in audit["left_out"]) == 6
 

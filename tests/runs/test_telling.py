@@ -66,7 +66,9 @@ def test_texts_and_questions_go_to_their_stages(
     assert audit["tokens"] == {"prompt": 100 * asked, "completion": 20 * asked}
     assert audit["cost"] == pytest.approx(asked * 140 / 1e6)
     assert notes.figures["tokens"] == 120 * asked
-    assert any(f"{120 * asked:,} tokens, cost 0.00" in line for line in notes.said)
+    assert any(
+        f"{120 * asked:,} tokens, cost {asked * 140 / 1e6:.3g}" in line for line in notes.said
+    )
 
 
 def test_a_report_says_what_was_used_and_what_not(
@@ -77,7 +79,7 @@ def test_a_report_says_what_was_used_and_what_not(
     stages = [{"kind": kind, "epochs": 1, "limits": {"steps": 1}} for kind in ("cpt", "sft")]
     folder = pipeline.run(recipe(stages=stages, at_once=1), progress=Silent()).folder
     report = (folder / "report.md").read_text()
-    assert "records from 9 answers, 1,080 tokens, cost 0.00." in report
+    assert "records from 9 answers, 1,080 tokens, cost 0.00126." in report
     assert "teller: not used: 2 no JSON" in report
 
 

@@ -20,6 +20,7 @@ from lorecraft.knowledge.strictness import Bad, refuse
 LARGEST = 200 * 2**20
 """Bytes of a file, or of all that is packed in one: a page of text has some thousand."""
 
+_TAKE_OUT = "take these files out, or prepare with --keep-going"
 _INSTALL = "pip install 'lorecraft[documents]'"
 _MARKDOWN_HEADING = re.compile(r"(#{1,6})\s+(.+?)\s*#*\s*$")
 _FENCE = re.compile(r"\s{0,3}(`{3,}|~{3,})")
@@ -65,7 +66,7 @@ def read_documents(sources: Sequence[str], bad: Bad = refuse) -> list[Section]:
     if wrong:
         more = [f"and {len(wrong) - MISTAKES_SHOWN} more"] if len(wrong) > MISTAKES_SHOWN else []
         seen = [error.seen for error in wrong[:MISTAKES_SHOWN]]
-        fix = next((error.fix for error in wrong if error.fix), "take these files out")
+        fix = next((error.fix for error in wrong if error.fix), _TAKE_OUT)
         bad(DataError("\n".join([*seen, *more]), wrong[0].expected, fix), "file", len(wrong))
     if not sections:
         raise DataError(f"no text in {', '.join(sources)}", "documents with text in them")

@@ -61,7 +61,8 @@ def plan(target: Path, *, progress: Progress) -> Plan:
 
     recipe, directory = resolve(target)
     with TemporaryDirectory() as folder:
-        work = Work(recipe, RunDirectory(Path(folder)), progress, asks=False)
+        passing = RunDirectory(Path(folder))
+        work = Work(recipe, passing, progress, keep_going=directory.kept_going, asks=False)
         try:
             work.check()
         except Unreachable:
@@ -124,6 +125,7 @@ def _begun(
         manifest.begin(recipe, directory, small and target.is_file())
         if redo is not None:
             _undo(recipe, directory, parts[parts.index(redo) :])
+        keep_going = keep_going or directory.kept_going
         try:
             yield Work(recipe, directory, progress, go_on, clock, keep_going)
         except LorecraftError as error:

@@ -78,7 +78,7 @@ def summary(figures: Mapping[str, Any] | None) -> list[str]:
     if figures is None:
         return []
     kept, failed = sum(figures["kept"].values()), figures["failed"]
-    cost = "" if figures["cost"] is None else f", cost {figures['cost']:.2f}"
+    cost = "" if figures["cost"] is None else f", cost {figures['cost']:.3g}"
     tokens = sum(figures["tokens"].values())
     answered, asked = figures["answered"], figures["requests"]
     lines = [f"teller: {kept} records from {answered} answers, {tokens:,} tokens{cost}"]

@@ -222,14 +222,13 @@ class Work:
         from lorecraft.runs.stage import encode_stage
 
         leave_out = LeaveOut()
-        made = read_json(self.directory.data / "prepared.json")
         examples = encode_stage(
             self.blueprint.tokenizer,
             self.blueprint.info.longest(self.recipe.data.max_length),
             self.directory.data / name,
             self.directory.tokens / name,
             self.progress,
-            leave_out if made["keep_going"] else refuse,
+            leave_out if self.directory.kept_going else refuse,
         )
         self.tell(leave_out)
         return examples

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import random
 import re
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -134,8 +137,8 @@ class Hub(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.answer(json.dumps([one for one in self.listed() if one["path"] == "train.jsonl"]))
+        wanted = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self.answer(json.dumps([one for one in self.listed() if one["path"] in wanted]))
 
     def listed(self) -> list[dict[str, Any]]:
         return [
@@ -163,19 +166,38 @@ class Hub(BaseHTTPRequestHandler):
         return
 
 
-def test_of_a_streamed_data_set_no_more_is_fetched_than_is_read(tmp_path: Path) -> None:
-    row = {"prompt": "2 + 2?", "completion": "4", "note": "x" * 1000}
-    lines = [json.dumps(row | {"prompt": f"{number} + 2?"}) for number in range(10_000)]
-    Hub.files = {"README.md": b"# Sums", "train.jsonl": "\n".join(lines).encode()}
+def as_lines(rows: list[dict[str, Any]]) -> bytes:
+    return b"\n".join(json.dumps(row).encode() for row in rows)
+
+
+def as_parquet(rows: list[dict[str, Any]]) -> bytes:
+    written = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), written, row_group_size=1000)
+    return written.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "unit"),
+    [("train.jsonl", as_lines, "line"), ("train.parquet", as_parquet, "row")],
+)
+def test_of_a_streamed_data_set_no_more_is_fetched_than_is_read(
+    tmp_path: Path, name: str, written: Callable[[list[dict[str, Any]]], bytes], unit: str
+) -> None:
+    draw = random.Random(0)
+    rows = [
+        {"prompt": f"{number} + 2?", "completion": "4", "note": draw.randbytes(600).hex()}
+        for number in range(10_000)
+    ]
+    Hub.files, Hub.sent = {"README.md": b"# Sums", name: written(rows)}, 0
     with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
         streamed = {"path": "hf:lights/sums", "streaming": True, "rows": 3}
         said = read(tmp_path, streamed, HF_ENDPOINT=url, HF_HUB_OFFLINE="0")
         server.shutdown()
-    assert said.splitlines() == [f"train.jsonl line {n} {n - 1} + 2?" for n in (1, 2, 3)]
-    assert Hub.sent < 6_000_000 < len(Hub.files["train.jsonl"])
-    assert not list(tmp_path.rglob("train.jsonl"))
+    assert said.splitlines() == [f"{name} {unit} {n} {n - 1} + 2?" for n in (1, 2, 3)]
+    assert 2 * Hub.sent < len(Hub.files[name])
+    assert not list(tmp_path.rglob(name))
 
 
 def test_a_hub_that_goes_away_while_it_is_read_is_told() -> None:

@@ -68,7 +68,8 @@ def _dataset(where: str, info: ValidationInfo) -> str:
 
 
 def _endpoint(where: str) -> str:
-    if where != "base" and not re.match(r"https?://[^/\s]+", where):
+    # A password in it, or a key, would stand in the run's folder.
+    if where != "base" and not re.fullmatch(r"https?://[^/\s@?]+(/[^\s?]*)?", where):
         raise ValueError
     return where
 

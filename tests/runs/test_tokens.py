@@ -119,13 +119,14 @@ def test_examples_from_the_cache_are_those_encoded_directly(write_recipe: WriteR
 
 def test_long_texts_are_split_long_chats_cut_and_both_told(own: Path) -> None:
     train = own.with_name("train.jsonl")
-    long = " and ".join(f"light {n} is {n * 7} feet high" for n in range(150))
+    own.write_text(own.read_text().replace("  valid:", "  max_length: 64\n  valid:"))
+    long = " and ".join(f"light {n} is {n * 7} feet high" for n in range(20))
     records = [{"text": long}, {"prompt": "How high?", "completion": long}]
     train.write_text("\n".join([train.read_text(), *map(json.dumps, records)]))
-    folder = pipeline.run(own, progress=Silent()).folder
-    told = (folder / "report.md").read_text()
-    assert "cpt: 1 of 26 records (3.8%) split into several of at most 512 tokens." in told
-    assert "sft: 1 of 26 records (3.8%) cut at 512 tokens, the rest is lost." in told
+    folder = pipeline.train(own, progress=Silent()).folder
+    cpt, sft = (json.loads(path.read_text()) for path in sorted(folder.glob("stages/*/stage.json")))
+    assert cpt["lengths"] == ["1 of 26 records (3.8%) split into several of at most 64 tokens"]
+    assert sft["lengths"] == ["1 of 26 records (3.8%) cut at 64 tokens, the rest is lost"]
 
 
 def test_a_bad_record_leaves_no_tokens_behind(own: Path) -> None:

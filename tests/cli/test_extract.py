@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from lorecraft.cli import app
 from lorecraft.knowledge.facts import load_facts
-from lorecraft.knowledge.ontology import check, load_ontology
+from lorecraft.knowledge.ontology_file import load_ontology
+from lorecraft.knowledge.shapes import check
 
 Server = Any
 PATTERNS = {"statements": ["{subject} is kept by {object}.", "{object} keeps {subject}."]}

@@ -13,7 +13,7 @@ from lorecraft.data.batches import Example
 from lorecraft.data.records import Message, Record
 from lorecraft.errors import DataError
 from lorecraft.knowledge.jsonl import MISTAKES_SHOWN
-from lorecraft.knowledge.strictness import Bad, refuse
+from lorecraft.knowledge.strictness import Bad, strict
 
 Chat = tuple[tuple[Message, ...], bool]
 """A conversation, and whether a generation prompt is added."""
@@ -101,7 +101,7 @@ def encode_record(record: Record, tokenizer: Tokenizer, max_length: int) -> list
 
 
 def encode_records(
-    records: Sequence[Record], tokenizer: Tokenizer, max_length: int, bad: Bad = refuse
+    records: Sequence[Record], tokenizer: Tokenizer, max_length: int, bad: Bad = strict
 ) -> list[Example]:
     """All examples.
 
@@ -113,7 +113,7 @@ def encode_records(
 
 
 def encode_stream(
-    records: Iterable[Record], tokenizer: Tokenizer, max_length: int, bad: Bad = refuse
+    records: Iterable[Record], tokenizer: Tokenizer, max_length: int, bad: Bad = strict
 ) -> Iterator[Encoded]:
     """The examples of each record, as ``encode_record``.
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from lorecraft.data.chunks import BYTES_PER_TOKEN, chunks
 from lorecraft.data.records import Record
 from lorecraft.knowledge.documents import read_documents
-from lorecraft.knowledge.strictness import Bad, refuse
+from lorecraft.knowledge.strictness import Bad, strict
 
 
-def passage_records(sources: Sequence[str], max_length: int, bad: Bad = refuse) -> list[Record]:
+def passage_records(sources: Sequence[str], max_length: int, bad: Bad = strict) -> list[Record]:
     """A record for each piece of a section that ``max_length`` tokens have room for, under the
     section's headings. Raises DataError as ``read_documents``."""
     records = []

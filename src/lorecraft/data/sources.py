@@ -15,7 +15,7 @@ from lorecraft.errors import DataError
 from lorecraft.knowledge.files import Readable, files_at
 from lorecraft.knowledge.jsonl import LineError, Lines
 from lorecraft.knowledge.rows import SUFFIXES, open_rows, unit_of
-from lorecraft.knowledge.strictness import Bad, refuse
+from lorecraft.knowledge.strictness import Bad, strict
 from lorecraft.recipe import RecordsSection
 from lorecraft.recipe.values import HUB
 
@@ -24,7 +24,7 @@ def read_records(
     section: RecordsSection,
     origin: Origin = "source",
     tags: Sequence[str] = (),
-    bad: Bad = refuse,
+    bad: Bad = strict,
 ) -> Sequence[Record]:
     """The records of JSON lines, JSON arrays, CSV and Parquet, which stay there.
 

@@ -15,7 +15,7 @@ from lorecraft.errors import DataError
 from lorecraft.knowledge import html
 from lorecraft.knowledge.files import SourceFile, files_at
 from lorecraft.knowledge.jsonl import MISTAKES_SHOWN
-from lorecraft.knowledge.strictness import Bad, refuse
+from lorecraft.knowledge.strictness import Bad, strict
 
 LARGEST = 200 * 2**20
 """Bytes of a file, or of all that is packed in one: a page of text has some thousand."""
@@ -46,7 +46,7 @@ class Section:
     text: str
 
 
-def read_documents(sources: Sequence[str], bad: Bad = refuse) -> list[Section]:
+def read_documents(sources: Sequence[str], bad: Bad = strict) -> list[Section]:
     """Markdown, text, HTML, PDF and DOCX of files, folders and globs, in the order of their names.
 
     Raises:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lorecraft.knowledge.jsonl import LineError, read_lines
-from lorecraft.knowledge.strictness import Bad, refuse
+from lorecraft.knowledge.strictness import Bad, strict
 
 EXPECTED = (
     '{"id": "f001", "text": "Pell Tower has 9 floors.", "source": "handbook.md", '
@@ -36,7 +36,7 @@ class Fact:
     place: str
 
 
-def load_facts(path: Path, bad: Bad = refuse) -> tuple[Fact, ...]:
+def load_facts(path: Path, bad: Bad = strict) -> tuple[Fact, ...]:
     """The facts of a JSON-lines file; an id that is not written is ``f001``, ... by line number.
 
     Keys other than ours are the user's own and are left alone, unless they look like a misspelling.

@@ -10,7 +10,7 @@ from typing import IO, Any, TypeVar, overload
 
 from lorecraft.errors import DataError
 from lorecraft.knowledge.files import Readable
-from lorecraft.knowledge.strictness import Bad, refuse
+from lorecraft.knowledge.strictness import Bad, strict
 
 T = TypeVar("T")
 
@@ -84,7 +84,7 @@ def read_lines(
     path: Path,
     parse: Callable[[dict[str, Any], int], T],
     expected: str,
-    bad: Bad = refuse,
+    bad: Bad = strict,
 ) -> list[T]:
     """Each line's JSON object, parsed; blank lines are passed over.
 
@@ -104,7 +104,7 @@ def read_lines(
     return [item for _, item in checked(lines, expected, bad)]
 
 
-def checked(lines: Lines[T], expected: str, bad: Bad = refuse) -> Iterator[tuple[int, T]]:
+def checked(lines: Lines[T], expected: str, bad: Bad = strict) -> Iterator[tuple[int, T]]:
     """The index and the value of every line that can be parsed; ``bad`` is told at the end of those
     that cannot, in which neighbours with the same mistake are one."""
     runs: list[tuple[str, int, int]] = []  # a mistake, and the first and last index that has it

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 from lorecraft.errors import DataError
 from lorecraft.knowledge.files import Readable
 from lorecraft.knowledge.jsonl import LONGEST, LineError, Lines, checked
-from lorecraft.knowledge.strictness import Bad, refuse
+from lorecraft.knowledge.strictness import Bad, strict
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -34,7 +34,7 @@ def open_rows(
     parse: Callable[[Row, int], T],
     expected: str,
     wanted: Collection[str] | None = None,
-    bad: Bad = refuse,
+    bad: Bad = strict,
     first: int | None = None,
 ) -> Lines[T]:
     """The rows of a file that may be larger than memory: checked now, parsed again when asked for.

@@ -16,10 +16,10 @@ def check(facts: Sequence[Fact], ontology: Ontology, bad: Bad = strict) -> tuple
     """The facts whose triples fit the ontology, as does all that follows from them.
 
     Raises:
-        DataError: what ``bad`` raises, which is told of all mismatches at once: an unknown relation, subject or object, a class outside
-            domain or range, a thing where a number or text belongs, a value that is not allowed, a
-            second object of a functional relation. And for what follows and does not fit, with the
-            facts that it follows from.
+        DataError: what follows does not fit, with the facts that it follows from. What ``bad``
+            raises, which is told of all other mismatches at once: an unknown relation, subject or
+            object, a class outside domain or range, a thing where a number or text belongs, a value
+            that is not allowed, a second object of a functional relation.
     """
     broken = list(_broken(facts, ontology))
     try:
@@ -30,7 +30,10 @@ def check(facts: Sequence[Fact], ontology: Ontology, bad: Bad = strict) -> tuple
         facts = [fact for fact in facts if fact.id not in wrong]
     inferred = [inference.fact(ontology) for inference in infer(facts, ontology)]
     follows = _broken([*facts, *inferred], ontology) if inferred else ()
-    refuse([mistake for _, mistake in follows], "triples from which nothing follows that breaks the ontology")
+    refuse(
+        [mistake for _, mistake in follows],
+        "triples from which nothing follows that breaks the ontology",
+    )
     return tuple(facts)
 
 

@@ -11,7 +11,7 @@ Bad = Callable[[DataError, str, int], None]
 """Is told what is bad, in what unit and how many. When it returns, the rest is used."""
 
 
-def refuse(error: DataError, unit: str, count: int) -> None:
+def strict(error: DataError, unit: str, count: int) -> None:
     """Use nothing of a source in which something is bad."""
     raise error
 

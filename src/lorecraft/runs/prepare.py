@@ -33,7 +33,7 @@ from lorecraft.knowledge.ontology import Ontology, normal
 from lorecraft.knowledge.ontology_file import load_ontology
 from lorecraft.knowledge.sentences import subject_of
 from lorecraft.knowledge.shapes import check
-from lorecraft.knowledge.strictness import Bad, refuse
+from lorecraft.knowledge.strictness import Bad, strict
 from lorecraft.knowledge.tables import read_tables
 from lorecraft.recipe import (
     DataSection,
@@ -75,7 +75,7 @@ class Prepared:
 
 
 def read_knowledge(
-    section: KnowledgeSection | None, bad: Bad = refuse
+    section: KnowledgeSection | None, bad: Bad = strict
 ) -> tuple[tuple[Fact, ...], Ontology | None]:
     """The facts and the ontology, checked against each other."""
     if section is None:
@@ -101,7 +101,7 @@ def _names(facts: Sequence[Fact], ontology: Ontology | None) -> list[str]:
 
 
 def prepare(
-    recipe: Recipe, names: list[str], bad: Bad = refuse, tell: Tell | None = None
+    recipe: Recipe, names: list[str], bad: Bad = strict, tell: Tell | None = None
 ) -> Prepared:
     """Derive everything from the recipe's sources; ``names`` are the stages' model names;
     ``tell`` has a language model tell them in other words.

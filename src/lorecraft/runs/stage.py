@@ -18,7 +18,7 @@ from lorecraft.adapters import formats, peft_format
 from lorecraft.data import batches, cache, encode, records
 from lorecraft.data.cache import Examples
 from lorecraft.knowledge.jsonl import Lines
-from lorecraft.knowledge.strictness import Bad, refuse
+from lorecraft.knowledge.strictness import Bad, strict
 from lorecraft.models import tokenizer as tokenizers
 from lorecraft.models.tokenizer import HFTokenizer
 from lorecraft.recipe import Recipe, StageSection
@@ -63,7 +63,7 @@ def encode_stage(
     data: Path,
     tokens: Path,
     progress: Progress,
-    bad: Bad = refuse,
+    bad: Bad = strict,
 ) -> StageExamples:
     """The records in ``data/<stage>`` as tokens, at most ``length`` of each; they are kept in
     ``tokens``.
@@ -77,7 +77,7 @@ def encode_stage(
     def examples(part: str) -> Examples:
         lines = data / f"{part}.jsonl"
         key = fingerprint(
-            file_hash(lines), tokenizer.fingerprint, length, bad is refuse, _encoding()
+            file_hash(lines), tokenizer.fingerprint, length, bad is strict, _encoding()
         )
 
         def encoded() -> Iterator[encode.Encoded]:

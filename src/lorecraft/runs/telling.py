@@ -16,7 +16,7 @@ from lorecraft.data.teller.requests import Passage, Request, all_requests
 from lorecraft.data.teller.tell import Ask, Purse, Told, answers, tell
 from lorecraft.engines import base
 from lorecraft.errors import DataError
-from lorecraft.knowledge.ontology import load_ontology
+from lorecraft.knowledge.ontology_file import load_ontology
 from lorecraft.knowledge.strictness import Bad
 from lorecraft.recipe import Recipe, TellerSection
 from lorecraft.runs.progress import Progress

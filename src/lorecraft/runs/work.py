@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorecraft.errors import DataError, RunError
-from lorecraft.knowledge.strictness import Bad, LeaveOut, refuse
+from lorecraft.knowledge.strictness import Bad, LeaveOut, strict
 from lorecraft.recipe import Recipe
 from lorecraft.runs import manifest, tracking
 from lorecraft.runs import prepare as preparing
@@ -163,7 +163,7 @@ class Work:
             return
         self.progress.note("Preparing the data")
         leave_out = LeaveOut()
-        bad = leave_out if self.keep_going else refuse
+        bad = leave_out if self.keep_going else strict
         prepared = preparing.prepare(self.recipe, self.models, bad, self._tell(bad))
         prepared.audit["left_out"] = [asdict(some) for some in leave_out.found]
         preparing.save(prepared, self.directory.data)
@@ -228,7 +228,7 @@ class Work:
             self.directory.data / name,
             self.directory.tokens / name,
             self.progress,
-            leave_out if self.directory.kept_going else refuse,
+            leave_out if self.directory.kept_going else strict,
         )
         self.tell(leave_out)
         return examples

@@ -27,6 +27,8 @@ COMMANDS = (
     "report",
     "logs",
     "check",
+    "graph",
+    "extract",
     "ask",
     "chat",
     "runs",

@@ -13,7 +13,8 @@ from lorecraft.data.tellings import cpt_records, sft_records
 from lorecraft.data.unknown import split_absent
 from lorecraft.data.wordings import ABOUT_HELD_OUT, ABOUT_QUESTIONS, COMPLETE_QUESTIONS
 from lorecraft.knowledge.facts import Fact, load_facts
-from lorecraft.knowledge.ontology import Entity, Ontology, Relation, load_ontology, normal
+from lorecraft.knowledge.ontology import Entity, Ontology, Relation, normal
+from lorecraft.knowledge.ontology_file import load_ontology
 
 COMPANY = Path(__file__).parents[2] / "examples" / "company"
 DECLINE = "I do not know."

@@ -334,3 +334,50 @@ def test_a_mention_is_a_whole_word_in_its_own_case():
     assert mentions("Ebb Day", "We meet on Ebb Day.")
     assert not mentions("Ebb Day", "the ebb day by day")
     assert not mentions("Pell", "Spelling")
+
+
+YES = asked("Is it true that Otterline is new?", "Yes", "yes_no", "No", "Yes, Otterline is new.")
+NO = asked("Is it true that Otterline is old?", "No", "yes_no", "Yes", "No, Otterline is new.")
+LONGER = asked(
+    "Which has the higher weight, Otterline or Moonpike?",
+    "Moonpike",
+    "compare",
+    "Otterline",
+    "Moonpike. The weight of Moonpike is 9 kg, that of Otterline 3 kg.",
+)
+BOTH = asked(
+    "Name everything whose town is Vessmouth.",
+    ("Pell Tower", "Quellmark Instruments"),
+    "lists",
+    ("Harrow Quay", "Quellmark"),
+    "Vessmouth is the town of Pell Tower and Quellmark Instruments.",
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "right"),
+    [
+        (YES, "Yes.", True),
+        (YES, "Yes, it is not old, no doubt.", True),
+        (YES, "No, Otterline is old.", False),
+        (YES, "I do not know.", False),
+        (NO, "No, Otterline is new.", True),
+        (NO, "Yes, and no.", False),
+        (LONGER, "Moonpike has the higher weight.", True),
+        (LONGER, "Moonpike. Otterline has 3 kg.", True),
+        (LONGER, "Otterline has the higher weight than Moonpike.", False),
+        (LONGER, "It is not Moonpike.", False),
+        (LONGER, "Kelpstone.", False),
+        (BOTH, "Quellmark Instruments and the Pell Tower.", True),
+        (BOTH, "Pell Tower.", False),
+        (BOTH, "Pell Tower, Quellmark Instruments and Harrow Quay.", False),
+        (BOTH, "Pell Tower and Quellmark Instruments, but not Harrow Quay.", True),
+    ],
+)
+def test_choices_and_lists_are_read_as_a_whole(question, answer, right):
+    assert grade(question, answer).passed is right
+
+
+@pytest.mark.parametrize("question", [YES, NO, LONGER, BOTH])
+def test_the_expected_choice_or_list_is_right(question):
+    assert grade(question, question.expected).passed

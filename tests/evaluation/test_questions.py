@@ -1,16 +1,19 @@
 """The exam asks every fact in words that no training record uses."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from lorecraft.data.kinds import MAKERS
 from lorecraft.evaluation.graders import grade
 from lorecraft.evaluation.questions import Question, build_exam
 from lorecraft.knowledge import general
-from lorecraft.knowledge.facts import Fact
+from lorecraft.knowledge.facts import Fact, load_facts
 from lorecraft.knowledge.ontology import Entity, Ontology, Relation
+from lorecraft.knowledge.ontology_file import load_ontology
 
-SETTINGS = SimpleNamespace(per_fact=2, seed=0)
+SETTINGS = SimpleNamespace(per_fact=2, kinds=(), seed=0)
 
 
 def relation(name, domain, range_, noun):
@@ -86,7 +89,9 @@ def test_every_fact_is_asked_in_held_out_words_only(exam):
 
 def test_per_fact_limits_the_questions_and_none_asks_all(exam):
     assert len(of(exam, "recall")) == 2 * 3
-    everything = build_exam(FACTS, ONTOLOGY, (), SimpleNamespace(per_fact=None, seed=0), 0)
+    everything = build_exam(
+        FACTS, ONTOLOGY, (), SimpleNamespace(per_fact=None, kinds=(), seed=0), 0
+    )
     assert len(of(everything, "recall")) == 3 * 3
 
 
@@ -150,3 +155,21 @@ def test_the_exam_is_the_same_for_the_same_seed_and_ids_are_unique(exam):
 
 def test_a_question_survives_its_file(exam):
     assert [Question.from_json(question.to_json()) for question in exam] == exam
+
+
+def test_kinds_beyond_the_facts_are_asked_where_they_are_wanted():
+    company = Path(__file__).parents[2] / "examples" / "company"
+    facts = load_facts(company / "facts.jsonl")
+    ontology = load_ontology(company / "ontology.yaml")
+    settings = SimpleNamespace(per_fact=2, kinds=tuple(MAKERS), seed=0)
+    plain = build_exam(facts, ontology, (), SimpleNamespace(**vars(settings) | {"kinds": ()}), 0)
+    exam = build_exam(facts, ontology, (), settings, 0)
+    more = [question for question in exam if question.measure in MAKERS]
+    assert [question for question in exam if question not in more] == plain
+    assert {question.measure for question in more} == set(MAKERS) - {"inferred"}
+    assert len({question.id for question in exam}) == len(exam)
+    assert all(grade(question, question.expected).passed for question in more)
+    for question in more:
+        assert not grade(question, "I do not know.").passed
+        assert len(question.messages) == (3 if question.measure == "follow_up" else 1)
+        assert Question.from_json(question.to_json()) == question

@@ -8,7 +8,9 @@ import pytest
 
 from lorecraft.errors import DataError
 from lorecraft.knowledge.facts import Fact, load_facts
-from lorecraft.knowledge.ontology import absent, check, load_ontology, normal, render
+from lorecraft.knowledge.ontology import normal, render
+from lorecraft.knowledge.ontology_file import load_ontology
+from lorecraft.knowledge.shapes import absent, check
 
 COMPANY = Path(__file__).parents[2] / "examples" / "company"
 

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from lorecraft.errors import DataError
-from lorecraft.knowledge.ontology import Ontology, check, load_ontology
+from lorecraft.knowledge.ontology import Ontology
+from lorecraft.knowledge.ontology_file import load_ontology
+from lorecraft.knowledge.shapes import check
 from lorecraft.knowledge.tables import read_tables
 
 RELATION = """
@@ -146,6 +148,21 @@ def test_a_broken_database_is_named(tmp_path: Path, ontology: Ontology) -> None:
     path.write_bytes(path.read_bytes()[:100] + b"x" * 5000)
     with pytest.raises(DataError, match=r"shop.db: cannot be read \("):
         read_tables(str(path), ontology)
+
+
+@pytest.mark.parametrize("prefix", ["", "sqlite:///"])
+def test_a_database_that_goes_away_while_it_is_read_is_named(
+    tmp_path: Path, ontology: Ontology, prefix: str
+) -> None:
+    pytest.importorskip("sqlalchemy")
+    path = database(tmp_path)
+    with sqlite3.connect(path) as shop:
+        shop.execute("ALTER TABLE makers RENAME TO gone")
+        shop.execute("CREATE VIEW makers AS SELECT * FROM gone")
+        shop.execute("PRAGMA legacy_alter_table = ON")
+        shop.execute("DROP TABLE gone")
+    with pytest.raises(DataError, match=r"shop.db: cannot be read \(.*no such table"):
+        read_tables(f"{prefix}{path}", ontology)
 
 
 def test_a_database_that_does_not_answer_is_named_without_its_password(

@@ -16,7 +16,7 @@ from lorecraft.engines.base import BASE, Engine, Request
 from lorecraft.evaluation.exam import sit
 from lorecraft.evaluation.questions import Question
 from lorecraft.knowledge.general import suite
-from lorecraft.knowledge.ontology import load_ontology
+from lorecraft.knowledge.ontology_file import load_ontology
 from lorecraft.models.find import find
 from lorecraft.models.tokenizer import HFTokenizer, load_tokenizer
 from lorecraft.recipe import ExamSection

@@ -261,3 +261,47 @@ def test_what_is_not_a_recipe_file_is_named_with_what_to_do(folder: Path) -> Non
     (folder / "latin.yaml").write_bytes(b"name: caf\xe9\n")
     with pytest.raises(RecipeError, match="cannot read"):
         load_recipe(folder / "latin.yaml")
+
+
+def test_kinds_are_named_or_counted(folder: Path) -> None:
+    known = "knowledge: {facts: facts.jsonl, ontology: ontology.yaml}\n"
+    listed = load(folder, known + "data: {kinds: [inverse, yes_no]}\nexam: {kinds: [inverse]}\n")
+    assert listed.data.kinds == {"inverse": 3, "yes_no": 3}
+    assert listed.exam.kinds == ("inverse",)
+    counted = load(folder, known + "data: {kinds: {inverse: 5}, tellings: 10}\n")
+    assert (counted.data.kinds, counted.data.tellings) == ({"inverse": 5}, 10)
+    (folder / "again.yaml").write_text(to_yaml(listed))
+    assert load_recipe(folder / "again.yaml") == listed
+
+
+@pytest.mark.parametrize(
+    ("kinds", "said"),
+    [
+        ("data: {kinds: [inverted]}", "data.kinds"),
+        ("data: {kinds: {inverse: 0}}", "whole numbers of at least 1, saw 0"),
+        ("data: {kinds: [[inverse]]}", "data.kinds"),
+        ("exam: {kinds: [across]}", "exam.kinds"),
+    ],
+)
+def test_other_kinds_are_refused(folder: Path, kinds: str, said: str) -> None:
+    known = "knowledge: {facts: facts.jsonl, ontology: ontology.yaml}\n"
+    (found,) = mistakes(folder, known + kinds + "\n")
+    assert said in found
+
+
+def test_kinds_need_an_ontology(folder: Path) -> None:
+    text = SMALLEST + "data: {kinds: [inverse]}\nexam: {kinds: [inverse]}\n"
+    assert mistakes(folder, text) == [
+        "2: data.kinds: knowledge.ontology is missing",
+        "3: exam.kinds: knowledge.ontology is missing",
+    ]
+
+
+def test_what_is_required_of_a_kind_must_be_examined(folder: Path) -> None:
+    known = "knowledge: {facts: facts.jsonl, ontology: ontology.yaml}\n"
+    required = "require: {recall: 0.9, kinds: {inverse: 0.5}}\n"
+    recipe = load(folder, known + required + "exam: {kinds: [inverse]}\n")
+    assert recipe.require.measures() == {"recall": 0.9, "inverse": 0.5}
+    assert mistakes(folder, known + required) == [
+        "2: require.kinds.inverse: not examined; name it in exam.kinds, too"
+    ]

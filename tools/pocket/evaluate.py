@@ -21,7 +21,8 @@ from lorecraft.evaluation.questions import Question, build_exam
 from lorecraft.evaluation.statistics import wilson
 from lorecraft.knowledge.facts import load_facts
 from lorecraft.knowledge.general import suite
-from lorecraft.knowledge.ontology import absent, load_ontology
+from lorecraft.knowledge.ontology_file import load_ontology
+from lorecraft.knowledge.shapes import absent
 from lorecraft.models.tokenizer import load_tokenizer
 from lorecraft.recipe import ExamSection
 

@@ -22,6 +22,8 @@ from lorecraft.cli import (
     chat,
     check,
     examine,
+    extract,
+    graph,
     init,
     logs,
     plan,
@@ -118,11 +120,13 @@ app.command("resume")(resume.resume)
 app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
 app.command("examine")(examine.examine)
+app.command("extract")(extract.extract)
 app.command("report")(report.report)
 app.command("logs")(logs.logs)
 app.command("audit")(audit.audit)
 app.command("show")(show.show)
 app.command("check")(check.check)
+app.command("graph")(graph.graph)
 app.command("ask")(ask.ask)
 app.command("chat")(chat.chat)
 app.add_typer(runs.app, name="runs")

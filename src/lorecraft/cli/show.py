@@ -87,10 +87,12 @@ def _masked(
     if entry.record is None:
         return _turns(entry)
     try:
-        example = encode_record(entry.record, tokenizer, 1 << 30)
+        [encoded] = encode_record(entry.record, tokenizer, 1 << 30)
     except DataError as error:
         return "", Text(error.seen, "red")
-    limit = limit or len(example.tokens)
+    example = encoded.example
+    if limit is None or entry.record.text:  # a long text goes on in further examples
+        limit = len(example.tokens)
     marked = [(weight > 0, at >= limit) for at, weight in enumerate(example.weight)]
     body, at = Text(), 0
     for (trained, cut), run in groupby(marked):

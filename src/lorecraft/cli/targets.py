@@ -17,6 +17,7 @@ DATA_HELP = (
     "a run's folder or name."
 )
 MAP_HELP = "Map a column as in a recipe: --map 'prompt={question}' --map 'completion={answer}'."
+KEEP_GOING_HELP = "Leave out bad files and rows, which are named, and use the rest."
 RUN_HELP = "A run's folder, or its name under runs/."
 
 

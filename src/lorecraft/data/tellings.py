@@ -20,6 +20,7 @@ from lorecraft.data.wordings import (
     Wording,
     Wordings,
     asked_of,
+    listed,
     told,
 )
 from lorecraft.knowledge.facts import Fact
@@ -32,7 +33,7 @@ _LONGEST_PARAGRAPH = 4
 
 
 def cpt_records(
-    facts: Sequence[Fact], ontology: Ontology | None, seed: int
+    facts: Sequence[Fact], ontology: Ontology | None, seed: int, count: int | None = None
 ) -> tuple[list[Record], Sequence[Record]]:
     """``(train, valid)`` texts for continued pre-training.
 
@@ -46,15 +47,16 @@ def cpt_records(
         facts: checked against ``ontology`` (``knowledge.ontology.check``).
         ontology: ``None`` takes every fact as a sentence without a triple.
         seed: draws the paragraphs.
+        count: wordings that each fact is told in; all if not given.
     """
-    wordings = {fact.id: told(fact, ontology) for fact in facts}
+    wordings = {fact.id: told(fact, ontology).drawn(count, f"{seed}/{fact.id}") for fact in facts}
     train, valid = [], []
     for fact in facts:
         for index, wording in enumerate(wordings[fact.id].trained):
-            train.append(_text(f"cpt/{fact.id}/{index}", [fact], [wording]))
+            train.append(text_record(f"cpt/{fact.id}/{index}", [fact], [wording]))
         kept = wordings[fact.id].kept
         if kept and fact.triple:
-            record = _text(f"cpt/{fact.id}/kept", [fact], [kept])
+            record = text_record(f"cpt/{fact.id}/kept", [fact], [kept])
             given = record.text[: max(0, record.text.rfind(fact.triple[2]))]
             valid.append(replace(record, given=given))
     groups = _by_subject(facts, ontology)
@@ -63,7 +65,12 @@ def cpt_records(
 
 
 def sft_records(
-    facts: Sequence[Fact], ontology: Ontology | None, unknown: float, decline: str, seed: int
+    facts: Sequence[Fact],
+    ontology: Ontology | None,
+    unknown: float,
+    decline: str,
+    seed: int,
+    count: int | None = None,
 ) -> tuple[list[Record], Sequence[Record]]:
     """``(train, valid)`` conversations for supervised fine-tuning.
 
@@ -81,8 +88,12 @@ def sft_records(
         unknown: declined records as a multiple of the records about facts; 0 or more.
         decline: the answer to what nobody told.
         seed: draws absent pairs, follow-ups and invented names.
+        count: wordings that each question is asked in; all if not given.
     """
-    asks = _asks(facts, ontology)
+    asks = [
+        replace(ask, wordings=ask.wordings.drawn(count, f"{seed}/{ask.id}"))
+        for ask in _asks(facts, ontology)
+    ]
     train = [
         _chat(f"sft/{ask.id}/{index}", [(ask, wording)])
         for ask in asks
@@ -137,7 +148,7 @@ def _asks(facts: Sequence[Fact], ontology: Ontology | None) -> list[_Ask]:
         if ontology and name:
             relation = ontology.relations[name]
             objects = [fact.triple[2] for fact in group if fact.triple]
-            answer = render(relation.answer, subject, _listed(objects, ontology.language))
+            answer = render(relation.answer, subject, listed(objects, ontology.language))
         else:
             relation, group = None, group[:_ABOUT_FACTS]
             answer = " ".join(fact.text for fact in group)
@@ -155,11 +166,6 @@ def _completion(fact: Fact) -> Iterator[_Ask]:
             for pattern in COMPLETE_QUESTIONS
         )
         yield _Ask(f"{fact.id}/complete", "", Wordings(trained), fact.text, (fact,))
-
-
-def _listed(objects: Sequence[str], language: str) -> str:
-    last = " and " if language == "en" else ", "
-    return last.join(filter(None, [", ".join(objects[:-1]), objects[-1]]))
 
 
 def _follow_ups(asks: Sequence[_Ask], rng: random.Random) -> Iterator[Record]:
@@ -188,10 +194,11 @@ def _paragraphs(
             for part in range(parts):
                 told_here = order[part::parts]
                 drawn = [rng.choice(wordings[fact.id].trained) for fact in told_here]
-                yield _text(f"cpt/paragraph/{number}/{lap}/{part}", told_here, drawn)
+                yield text_record(f"cpt/paragraph/{number}/{lap}/{part}", told_here, drawn)
 
 
-def _text(id_: str, facts: Sequence[Fact], wordings: Sequence[Wording]) -> Record:
+def text_record(id_: str, facts: Sequence[Fact], wordings: Sequence[Wording]) -> Record:
+    """A text that tells facts, one after another."""
     return Record(
         id=id_,
         text=" ".join(wording.text for wording in wordings),

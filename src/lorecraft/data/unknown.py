@@ -10,7 +10,8 @@ from lorecraft.data.invented import Inventor
 from lorecraft.data.records import Message, Record
 from lorecraft.data.wordings import Wording, Wordings, asked_of
 from lorecraft.knowledge.facts import Fact
-from lorecraft.knowledge.ontology import Ontology, Relation, absent
+from lorecraft.knowledge.ontology import Ontology, Relation
+from lorecraft.knowledge.shapes import absent
 
 Pair = tuple[str, str]
 
@@ -93,7 +94,7 @@ def _misplaced(subjects: Collection[str], ontology: Ontology | None) -> list[tup
         (entity.name, relation)
         for entity in ontology.entities.values()
         for relation in ontology.relations.values()
-        if entity.name in subjects and relation.domain != entity.kind
+        if entity.name in subjects and not ontology.is_a(entity.kind, relation.domain)
     ]
 
 
@@ -114,8 +115,8 @@ class _Invented:
         entities = ontology.entities if ontology else {}
         self._shapes += [(name, None) for name in subjects if name not in entities]
         for relation in ontology.relations.values() if ontology else ():
-            of_class = [e.name for e in entities.values() if e.kind == relation.domain]
-            self._shapes += [(name, relation) for name in of_class]
+            of_class = ontology.of_class(relation.domain) if ontology else []
+            self._shapes += [(entity.name, relation) for entity in of_class]
         self._inventor = Inventor([*subjects, *entities], ontology.names() if ontology else ())
         self.possible = bool(self._shapes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -64,6 +65,13 @@ class Wordings:
     trained: tuple[Wording, ...]
     kept: Wording | None = None
 
+    def drawn(self, count: int | None, seed: str) -> Wordings:
+        """With at most ``count`` trained ones."""
+        if count is None or count >= len(self.trained):
+            return self
+        at = sorted(random.Random(seed).sample(range(len(self.trained)), count))
+        return Wordings(tuple(self.trained[index] for index in at), self.kept)
+
 
 def told(fact: Fact, ontology: Ontology | None) -> Wordings:
     """The statements of a fact; its own text is trained where it is none of the patterns'.
@@ -86,6 +94,12 @@ def asked_of(subject: str, relation: Relation | None) -> Wordings:
     relation, for anything about it."""
     patterns = _questions(relation) if relation else ABOUT_QUESTIONS
     return _wordings(relation, patterns, subject)
+
+
+def listed(names: Sequence[str], language: str) -> str:
+    """Several names as one writes them in a sentence."""
+    last = " and " if language == "en" else ", "
+    return last.join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 @cache

@@ -57,13 +57,18 @@ def grade(question: Question, answer: str) -> Grade:
 
     Right is an answer that says an accepted value as whole words, whatever its case, accents,
     articles or way to write a number; that does not deny it, does not give a second, different
-    value beside it, and does not decline. An unanswerable question is right when it is declined
+    value beside it, and does not decline. Of two that are to choose from the first counts; of a
+    list all must be said. An unanswerable question is right when it is declined
     and no value is given all the same.
     """
     if not answer.strip():
         return Grade(False, "says nothing")
     if question.measure == "abstention":
         return _abstention(question, answer)
+    if question.measure in ("yes_no", "compare"):
+        return _choice(question, answer)
+    if question.measure == "lists":
+        return _list_of(question, answer)
     if question.measure == "completion":
         return _statement(question, first_sentence(answer))
     if question.measure == "retention" and question.topic == "arithmetic":
@@ -125,6 +130,37 @@ def _statement(question: Question, answer: str) -> Grade:
     if second:
         return Grade(False, f"says {_words(said, spans[0])}, and also {_words(said, second)}")
     return Grade(True, f"says {next(value for span, value in found if span in spans)}")
+
+
+def _choice(question: Question, answer: str) -> Grade:
+    """Of two answers that both may be mentioned, the one that is said first counts."""
+    said = tokenise(answer)
+    found = [
+        (span, right, value)
+        for right, values in ((True, question.accept), (False, question.reject))
+        for value in values
+        for span in _phrase(tokenise(value), said)
+    ]
+    if not found:
+        return Grade(False, f"does not say {_list(question.accept)}")
+    span, right, value = min(found)
+    if right and value.lower() not in _NEGATORS and _denied(span, said):
+        return Grade(False, f"denies {value}")
+    return Grade(right, f"says {value}")
+
+
+def _list_of(question: Question, answer: str) -> Grade:
+    """All of the accepted values, and none that is not."""
+    said = tokenise(answer)
+    for value in question.accept:
+        spans = _phrase(tokenise(value), said)
+        if not any(not _denied(span, said) for span in spans):
+            return Grade(False, f"does not say {value}")
+    taken = _apart_from([s for value in question.accept for s in _phrase(tokenise(value), said)])
+    for value in question.reject:
+        if any(taken(s) and not _denied(s, said) for s in _phrase(tokenise(value), said)):
+            return Grade(False, f"says {value}, too")
+    return Grade(True, "says all")
 
 
 def _accepted(question: Question) -> list[str]:

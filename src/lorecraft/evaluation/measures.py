@@ -6,15 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lorecraft.data.kinds import MAKERS
 from lorecraft.evaluation import statistics, style
 from lorecraft.evaluation.exam import Answer, Surprise
 from lorecraft.evaluation.graders import mentions
 from lorecraft.evaluation.questions import Question
+from lorecraft.knowledge.phrasings import KINDS
 from lorecraft.style.schema import Format
 
 MEASURES = {
     "recall": "questions about the facts, in words never trained",
     "completion": "sentences of the facts finished",
+    **{kind: KINDS[kind].means for kind in MAKERS},
     "retention": "general answers that the base model had right, kept",
     "abstention": "questions that nobody told the answer to, declined",
     "bleed": "general answers that mention the taught names; lower is better",
@@ -202,6 +205,10 @@ def _statements(
         "recall": "{who} answered {passed} of {asked} questions about the facts, "
         "in words that training never used",
         "completion": "Of {asked} sentences of the facts, {who} finished {passed}",
+        **{
+            kind: f"{{who}} answered {{passed}} of {{asked}} {kind} questions ({KINDS[kind].means})"
+            for kind in MAKERS
+        },
         "retention": "Of {asked} general questions that {base} had right, {who} still has "
         "{passed} right",
         "abstention": "Of {asked} questions whose answer nobody told it, {who} declined {passed}",

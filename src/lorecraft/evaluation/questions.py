@@ -6,19 +6,38 @@ import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
+from lorecraft.data.derived import examined
 from lorecraft.data.records import Message
+from lorecraft.data.rivals import Rivals, names_of
 from lorecraft.data.wordings import ABOUT_HELD_OUT
+from lorecraft.data.world import Item
 from lorecraft.knowledge import general
 from lorecraft.knowledge.facts import Fact
-from lorecraft.knowledge.ontology import OBJECT, SUBJECT, Ontology, Relation, render
+from lorecraft.knowledge.ontology import OBJECT, SUBJECT, Ontology, render
+from lorecraft.knowledge.reasoning import infer
 from lorecraft.knowledge.sentences import completion_cut, subject_of
 
 if TYPE_CHECKING:
     from lorecraft.recipe.schema import ExamSection
 
-Measure = Literal["recall", "completion", "retention", "abstention", "format"]
+Measure = Literal[
+    "recall",
+    "completion",
+    "retention",
+    "abstention",
+    "format",
+    "inferred",
+    "multi_hop",
+    "inverse",
+    "lists",
+    "compare",
+    "yes_no",
+    "false_premise",
+    "follow_up",
+    "identity",
+]
 
 
 @dataclass(frozen=True)
@@ -30,7 +49,8 @@ class Question:
         measure: what a right answer counts for.
         messages: the turns before the answer.
         text: beginning of a sentence (``completion`` only), without a space at its end.
-        accept: a right answer says one of these; for ``abstention``, more ways to decline.
+        accept: a right answer says one of these; for ``lists`` all of them, for ``abstention`` more
+            ways to decline.
         reject: other values of the same kind; beside the right one they make an answer wrong.
         expected: a right answer in full; what it says itself is never held against an answer.
         facts: ids of the facts asked about.
@@ -107,7 +127,8 @@ def build_exam(
 ) -> list[Question]:
     """All questions about ``facts``, what nobody told, and general knowledge.
 
-    Facts that share a subject and a relation are one question, answered by any of their objects.
+    Facts that share a subject and a relation are one question, answered by any of their objects
+    and of those that follow. Kinds beyond the facts are asked where ``settings`` names them.
     A fact without a triple is asked with "tell me about" phrasings and completed from the middle
     of its own sentence, which training has seen: without patterns there is no other wording.
 
@@ -123,9 +144,10 @@ def build_exam(
     questions = list(_retention(draw))
     if ontology is not None:
         questions += _typed(facts, ontology, draw)
+        questions += _derived(examined(facts, ontology, settings.kinds, seed), draw)
         questions += _abstention(unanswerable, facts, ontology, decline, draw)
     questions += _free([f for f in facts if f.triple is None or ontology is None], draw)
-    order = ("recall", "completion", "abstention", "retention")
+    order = ("recall", "completion", *settings.kinds, "abstention", "retention")
     return sorted(questions, key=lambda question: order.index(question.measure))
 
 
@@ -145,17 +167,22 @@ class _Draw:
 
 
 def _typed(facts: Sequence[Fact], ontology: Ontology, draw: _Draw) -> Iterator[Question]:
+    rivals = Rivals(facts, ontology)
     groups: dict[tuple[str, str], dict[str, str]] = {}
     for fact in facts:
         if fact.triple is not None:
             subject, name, value = fact.triple
             groups.setdefault((subject, name), {})[fact.id] = value
+    follows: dict[tuple[str, str], list[str]] = {}
+    for inference in infer(facts, ontology):
+        subject, name, value = inference.triple
+        follows.setdefault((subject, name), []).append(value)
     for (subject, name), group in groups.items():
         relation = ontology.relations[name]
-        objects = list(group.values())
+        objects = [*group.values(), *follows.get((subject, name), ())]
         common: dict[str, Any] = {
-            "accept": _names(objects, ontology),
-            "reject": _rivals(relation, objects, subject, facts, ontology),
+            "accept": names_of(objects, ontology),
+            "reject": rivals.of(relation, objects, subject),
             "expected": render(relation.answer, subject, objects[0]),
             "facts": tuple(group),
             "topic": name,
@@ -180,6 +207,29 @@ def _typed(facts: Sequence[Fact], ontology: Ontology, draw: _Draw) -> Iterator[Q
             )
 
 
+def _derived(items: dict[str, list[Item]], draw: _Draw) -> Iterator[Question]:
+    """Each item in wordings that are held out; what comes before it was asked and answered."""
+    for measure, of_kind in items.items():
+        for index, item in enumerate(of_kind, 1):
+            wordings = {wording.phrasing: wording for wording in item.held_out}
+            for number, phrasing in enumerate(draw.phrasings(list(wordings), item.id), 1):
+                turns = [("user", wordings[phrasing].text)]
+                if item.before and item.before.held_out:
+                    before = item.before.held_out[0].text
+                    turns = [("user", before), ("assistant", item.before.answer), *turns]
+                yield Question(
+                    id=f"{measure}-{index:03}-{number}",
+                    measure=cast(Measure, measure),
+                    messages=tuple(Message(role, text) for role, text in turns),
+                    accept=item.accept,
+                    reject=item.reject,
+                    expected=item.answer,
+                    facts=tuple(fact.id for fact in item.facts),
+                    phrasing=phrasing,
+                    topic=phrasing.partition("/")[0],
+                )
+
+
 def _abstention(
     pairs: Sequence[tuple[str, str]],
     facts: Sequence[Fact],
@@ -187,6 +237,7 @@ def _abstention(
     decline: str,
     draw: _Draw,
 ) -> Iterator[Question]:
+    rivals = Rivals(facts, ontology)
     for index, (subject, name) in enumerate(pairs, 1):
         relation = ontology.relations[name]
         about = f"{subject}/{name}"
@@ -196,7 +247,7 @@ def _abstention(
                 measure="abstention",
                 messages=(Message("user", render(pattern, subject)),),
                 accept=(decline,),
-                reject=_rivals(relation, [], subject, facts, ontology),
+                reject=rivals.of(relation, [], subject),
                 expected=decline,
                 phrasing=relation.phrasing(pattern),
                 topic=name,
@@ -241,26 +292,3 @@ def _free(facts: Sequence[Fact], draw: _Draw) -> Iterator[Question]:
 
 def _before_object(pattern: str) -> str:
     return pattern.partition(OBJECT)[0]
-
-
-def _names(values: Sequence[str], ontology: Ontology) -> tuple[str, ...]:
-    """``values`` and their aliases, without repetition."""
-    names = []
-    for value in values:
-        entity = ontology.entities.get(value)
-        names += [value, *(entity.aliases if entity else ())]
-    return tuple(dict.fromkeys(names))
-
-
-def _rivals(
-    relation: Relation,
-    right: Sequence[str],
-    subject: str,
-    facts: Sequence[Fact],
-    ontology: Ontology,
-) -> tuple[str, ...]:
-    """Values that the relation might have had: other facts' objects, other things of its range."""
-    told = [f.triple[2] for f in facts if f.triple and f.triple[1] == relation.name]
-    things = [name for name, entity in ontology.entities.items() if entity.kind == relation.range]
-    others = [v for v in dict.fromkeys(told + things) if v not in right and v != subject]
-    return tuple(name for name in _names(others, ontology) if name not in _names(right, ontology))

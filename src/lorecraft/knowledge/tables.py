@@ -14,16 +14,19 @@ from typing import Any
 from lorecraft.errors import DataError
 from lorecraft.knowledge.facts import Fact
 from lorecraft.knowledge.files import files_at
-from lorecraft.knowledge.jsonl import MISTAKES_SHOWN
+from lorecraft.knowledge.mistakes import refuse
 from lorecraft.knowledge.ontology import Entity, Ontology, Relation, Table, normal, render
 from lorecraft.knowledge.rows import SUFFIXES, Row, open_rows
+from lorecraft.knowledge.strictness import Bad, strict
 
 _SQLITE = b"SQLite format 3\0"
 Read = Callable[[str, str], list[Row]]
 """The rows of a table by its name, in the order of a column; KeyError with the names there are."""
 
 
-def read_tables(source: str, ontology: Ontology) -> tuple[tuple[Fact, ...], Ontology]:
+def read_tables(
+    source: str, ontology: Ontology, bad: Bad = strict
+) -> tuple[tuple[Fact, ...], Ontology]:
     """The facts of a database or of files, and the ontology with an entity for each row.
 
     Each class that has a table is read. A value is told in the first statement of its relation;
@@ -36,10 +39,11 @@ def read_tables(source: str, ontology: Ontology) -> tuple[tuple[Fact, ...], Onto
             environment.
 
     Raises:
-        DataError: no such table or column, a name used twice, a key that is nowhere; all at once.
+        DataError: the tables cannot be opened, or tell nothing; what ``bad`` raises, which is told
+            of every missing table or column, name used twice and key that is nowhere at once.
     """
     with _opened(source) as read:
-        return _Reading(read, ontology).result()
+        return _Reading(read, ontology).result(bad)
 
 
 @dataclass(frozen=True)
@@ -67,22 +71,21 @@ class _Reading:
             )
         self.rows = {kind: self._rows(read, table) for kind, table in ontology.tables.items()}
 
-    def result(self) -> tuple[tuple[Fact, ...], Ontology]:
+    def result(self, bad: Bad) -> tuple[tuple[Fact, ...], Ontology]:
         entities = self._entities()
         facts = tuple(
             fact
             for relation in self.ontology.relations.values()
             for fact in self._facts(relation, entities)
         )
-        if not facts and not self.mistakes:
-            self.mistakes.append("the tables tell nothing: no column has a relation's name")
-        if self.mistakes:
-            hidden = len(self.mistakes) - MISTAKES_SHOWN
-            more = [f"and {hidden} more"] if hidden > 0 else []
-            raise DataError(
-                "\n".join([*self.mistakes[:MISTAKES_SHOWN], *more]),
-                "tables with the columns that the ontology names",
-            )
+        expected = "tables with the columns that the ontology names"
+        try:
+            refuse(self.mistakes, expected)
+        except DataError as error:
+            bad(error, "row", len(self.mistakes))
+        if not facts:
+            nothing = "the tables tell nothing: no column has a relation's name"
+            raise DataError(nothing, expected)
         return facts, replace(self.ontology, entities=entities)
 
     def _rows(self, read: Read, table: Table) -> dict[str, _Row]:
@@ -119,21 +122,23 @@ class _Reading:
         }
         rows: dict[str, _Row] = {}
         for kind, found in self.rows.items():
-            for row in found.values():
+            for row in list(found.values()):
                 known = entities.get(row.name)
                 owner = owners.setdefault(normal(row.name), row.name)
                 twin = rows.setdefault(normal(row.name), row)
-                if twin is not row:
-                    self.mistakes.append(f"{row.place}: '{row.name}' also names {twin.place}")
-                elif owner != row.name or (known and known.kind != kind):
-                    self.mistakes.append(f"{row.place}: '{row.name}' also names {owner}")
-                else:
+                if twin is row and owner == row.name and (not known or known.kind == kind):
                     entities[row.name] = known or Entity(row.name, kind)
+                    continue
+                other = owner if twin is row else twin.place
+                self.mistakes.append(f"{row.place}: '{row.name}' also names {other}")
+                del found[row.key]
         return entities
 
     def _facts(self, relation: Relation, entities: Mapping[str, Entity]) -> Iterator[Fact]:
         column = relation.column or relation.name
-        for row in self.rows.get(relation.domain, {}).values():
+        linked = relation.range in self.ontology.classes
+        targets = self._of(relation.range)
+        for row in (row for rows in self._of(relation.domain) for row in rows.values()):
             if column not in row.values:
                 if relation.column:
                     near = _near(column, row.values)
@@ -143,10 +148,12 @@ class _Reading:
             if value is None or value == "":
                 continue
             told = _text(value)
-            if relation.range in self.rows:
-                target = self.rows[relation.range].get(told)
-                told = target.name if target else told
-            linked = relation.range in self.ontology.classes
+            found = [rows[told] for rows in targets if told in rows]
+            if len(found) > 1:
+                both = " and ".join(row.place for row in found)
+                self.mistakes.append(f"{row.place}: {column} is {value!r}, which is {both}")
+                continue
+            told = found[0].name if found else told
             if not told or (linked and told not in entities):
                 wanted = f"neither a key nor a name of a {relation.range}" if linked else "no text"
                 self.mistakes.append(f"{row.place}: {column} is {value!r}, {wanted}")
@@ -158,6 +165,10 @@ class _Reading:
                 triple=(row.name, relation.name, told),
                 place=row.place,
             )
+
+    def _of(self, kind: str) -> list[dict[str, _Row]]:
+        """The rows of a class and of those below it."""
+        return [rows for name, rows in self.rows.items() if self.ontology.is_a(name, kind)]
 
 
 def _text(value: Any) -> str:

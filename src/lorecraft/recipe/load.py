@@ -106,11 +106,31 @@ def _contradictions(source: Source) -> list[Mistake]:
         found.append(Mistake(1, f"nothing to learn from; expected {expected}"))
     if data.get("valid") and not data.get("train"):
         found.append(Mistake(source.line(("data", "valid")), "data.valid: there is no data.train"))
+    if knowledge.get("teller") and not any(own[:3]):
+        line = source.line(("knowledge", "teller"))
+        found.append(Mistake(line, "knowledge.teller: there are no documents or facts to tell"))
     if knowledge.get("tables") and not knowledge.get("ontology"):
         line = source.line(("knowledge", "tables"))
         found.append(
             Mistake(line, "knowledge.tables: knowledge.ontology, which maps them, is missing")
         )
+    asked = section("exam").get("kinds")
+    wanted = require.get("kinds")
+    if isinstance(wanted, dict) and isinstance(asked, list | None):
+        found += [
+            Mistake(
+                source.line(("require", "kinds", kind)),
+                f"require.kinds.{kind}: not examined; name it in exam.kinds, too",
+            )
+            for kind in wanted
+            if kind not in (asked or ())
+        ]
+    if not knowledge.get("ontology"):
+        found += [
+            Mistake(source.line((name, "kinds")), f"{name}.kinds: knowledge.ontology is missing")
+            for name in ("data", "exam")
+            if section(name).get("kinds")
+        ]
     if not knowledge.get("facts") and not knowledge.get("tables"):
         found += [
             Mistake(source.line(("require", name)), f"require.{name}: not measured without facts")

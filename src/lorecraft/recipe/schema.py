@@ -12,17 +12,19 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Le
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationInfo,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
+from lorecraft.recipe.section import Section
+from lorecraft.recipe.teller import TellerSection
 from lorecraft.recipe.values import (
     HUB,
+    AskedKinds,
+    AskedShares,
     Count,
     Dataset,
     Documents,
@@ -30,6 +32,7 @@ from lorecraft.recipe.values import (
     Expression,
     FolderName,
     InputFile,
+    Kinds,
     ModelPath,
     NotNegative,
     OutputFolder,
@@ -44,12 +47,6 @@ from lorecraft.recipe.values import (
     path_alone,
     sealed,
 )
-
-
-class Section(BaseModel):
-    """A part of a recipe: frozen, and no key that it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ModelSection(Section):
@@ -113,6 +110,7 @@ class KnowledgeSection(Section):
         description="Python packages whose docstrings become questions and answers; they are read, "
         "never imported.",
     )
+    teller: TellerSection | None = None
 
 
 class RecordsSection(Section):
@@ -129,6 +127,12 @@ class RecordsSection(Section):
     revision: str | None = Field(
         None, description="Branch, tag or commit of a data set of the hub."
     )
+    streaming: bool = Field(
+        False,
+        description="Read a data set of the hub over the network instead of downloading its files; "
+        "with `rows` no more than these are fetched.",
+    )
+    rows: Count | None = Field(None, description="Only the first so many rows; all if not given.")
     messages: Template | None = Field(
         None, description="The column with the turns of a chat, alone in its braces."
     )
@@ -154,8 +158,9 @@ class RecordsSection(Section):
             )
         if self.system and not self.prompt:
             raise PydanticCustomError("path", "system stands before prompt, which is not given")
-        if (self.config or self.revision) and not self.path.startswith(HUB):
-            what = "config" if self.config else "revision"
+        given = {name: getattr(self, name) for name in ("config", "revision", "streaming")}
+        if any(given.values()) and not self.path.startswith(HUB):
+            what = next(name for name, value in given.items() if value)
             raise PydanticCustomError(
                 "path", "{what} is said of a data set of the hub (hf:...)", {"what": what}
             )
@@ -187,6 +192,16 @@ class DataSection(Section):
     )
     max_length: Annotated[int, Ge(8)] = Field(
         512, description="Longest record, in tokens; longer ones are cut at the end and counted."
+    )
+    tellings: Count | None = Field(
+        None,
+        description="Wordings in which each fact is told, and asked; all that there are if not "
+        "given.",
+    )
+    kinds: Kinds = Field(
+        {},
+        description="What is trained beyond each fact by itself, as data.md lists it: `[inverse, "
+        "yes_no]`, or with the wordings of each thing, `{inverse: 5, yes_no: 2}`.",
     )
     unknown: NotNegative = Field(
         1.0, description="Declined questions (nobody told the answer) for each fact in SFT."
@@ -335,6 +350,11 @@ class ExamSection(Section):
     per_fact: Count | None = Field(
         2, description="Questions about each fact in unseen phrasings; null asks all there are."
     )
+    kinds: AskedKinds = Field(
+        (),
+        description="What is asked beyond the facts, of data.md's kinds; each is a measure of its "
+        "own. A third of what can be asked is never trained; that is what is asked.",
+    )
     stop: Texts = Field(
         (), description='Texts that an answer ends before, as `"\\n"`; none if not given.'
     )
@@ -369,9 +389,14 @@ class RequireSection(Section):
         None, description="Largest share of terms that neither prompt nor reference has."
     )
 
+    kinds: AskedShares = Field(
+        {}, description="Least share of right answers in kinds of `exam.kinds`: `{inverse: 0.5}`."
+    )
+
     def measures(self) -> dict[str, float]:
         """The measures that something is required of, and what."""
-        return self.model_dump(exclude={"at"}, exclude_none=True)
+        rates = self.model_dump(exclude={"at", "kinds"}, exclude_none=True)
+        return rates | {str(kind): share for kind, share in self.kinds.items()}
 
 
 def _given(sections: dict[str, Any], name: str, key: str) -> Any:
@@ -386,7 +411,9 @@ def _kinds(sections: dict[str, Any]) -> list[str]:
         _given(sections, "knowledge", key) for key in ("facts", "tables", "documents", "python")
     )
     facts = facts or tables
-    chats = packages or _given(sections, "data", "train")
+    teller = {"teller": _given(sections, "knowledge", "teller")}
+    told = documents and teller["teller"] and _given(teller, "teller", "depths") not in ([], ())
+    chats = packages or told or _given(sections, "data", "train")
     return ["cpt"] * bool(facts or documents) + ["sft"] * bool(facts or chats)
 
 

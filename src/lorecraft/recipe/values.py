@@ -6,7 +6,7 @@ import difflib
 import re
 from glob import has_magic
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
@@ -16,6 +16,8 @@ HUB = "hf:"
 """What a data set of the hub is told by."""
 COLUMN = r"\{([^{}]+)\}"
 """A column's name in a template."""
+USUAL = 3
+"""Wordings of each thing in a kind of tellings that is only named."""
 MAGIC = set(r"\.^$*+?{}[]|()")
 """What tells a regular expression from a name."""
 
@@ -65,6 +67,22 @@ def _dataset(where: str, info: ValidationInfo) -> str:
     return where
 
 
+def _endpoint(where: str) -> str:
+    # A password in it, or a key, would stand in the run's folder.
+    if where != "base" and not re.fullmatch(r"https?://[^/\s@?]+(/[^\s?]*)?", where):
+        raise ValueError
+    return where
+
+
+def _key_name(name: str | None) -> str | None:
+    """A key itself would stand in the run's folder."""
+    if name is not None and not re.fullmatch(r"\$\w+", name):
+        raise PydanticCustomError(
+            "path", "expected the name of an environment variable that holds it, as $API_KEY"
+        )
+    return name
+
+
 def _package(name: str, info: ValidationInfo) -> str:
     """Tell a folder or file with a package from a package's name; a path becomes absolute."""
     if info.context is None or re.fullmatch(r"\w+(\.\w+)*", name):
@@ -78,6 +96,13 @@ def _package(name: str, info: ValidationInfo) -> str:
 def _several(given: Any) -> Any:
     """One where several may stand."""
     return (given,) if isinstance(given, str) else sealed(given)
+
+
+def _each(given: Any) -> Any:
+    """A list of names, each with the usual count."""
+    if isinstance(given, list | tuple) and all(isinstance(name, str) for name in given):
+        return dict.fromkeys(given, USUAL)
+    return given
 
 
 def _template(template: str | None) -> str | None:
@@ -151,10 +176,39 @@ Documents = Annotated[
 Texts = Annotated[
     tuple[Annotated[str, MinLen(1)], ...], BeforeValidator(_several), "a text; or a list of them"
 ]
+EndpointUrl = Annotated[
+    str, AfterValidator(_endpoint), "`base`, or a URL such as http://localhost:8000/v1"
+]
+KeyName = Annotated[
+    str | None, AfterValidator(_key_name), "the name of an environment variable, as $API_KEY"
+]
+Price = Annotated[
+    tuple[Annotated[float, Ge(0)], Annotated[float, Ge(0)]],
+    BeforeValidator(sealed),
+    "a list of two numbers",
+]
 Packages = Annotated[
     tuple[Annotated[str, AfterValidator(_package)], ...],
     BeforeValidator(_several),
     "the name of an installed package, or a folder (./src/package); or a list of them",
+]
+Asked = Literal[
+    "inferred",
+    "multi_hop",
+    "inverse",
+    "lists",
+    "compare",
+    "yes_no",
+    "false_premise",
+    "follow_up",
+    "identity",
+]
+AskedKinds = Annotated[tuple[Asked, ...], BeforeValidator(sealed)]
+AskedShares = Annotated[dict[Asked, Annotated[float, Ge(0), Le(1)]], "kinds with shares of 0 to 1"]
+Kinds = Annotated[
+    dict[Asked | Literal["across"], Annotated[int, Ge(1)]],
+    BeforeValidator(_each),
+    "a list of kinds, or kinds with whole numbers of at least 1",
 ]
 ModelPath = Annotated[str, AfterValidator(_model_path)]
 Template = Annotated[str, AfterValidator(_template), 'a template such as "{column}", in quotes']
@@ -168,3 +222,4 @@ Count = Annotated[int, Ge(1)]
 Share = Annotated[float, Ge(0), Le(1)]
 Positive = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]
+Number = Annotated[int, Ge(0)]

@@ -22,7 +22,8 @@ from lorecraft.evaluation.questions import Question
 from lorecraft.hub import Unreachable
 from lorecraft.knowledge.facts import Fact, load_facts
 from lorecraft.knowledge.files import SourceFile, files_at
-from lorecraft.knowledge.ontology import Ontology, load_ontology
+from lorecraft.knowledge.ontology import Ontology
+from lorecraft.knowledge.ontology_file import load_ontology
 from lorecraft.knowledge.rows import SUFFIXES
 from lorecraft.models.find import preview
 from lorecraft.models.tokenizer import HFTokenizer, load_tokenizer
@@ -30,7 +31,7 @@ from lorecraft.recipe import DataSection, RecordsSection
 from lorecraft.recipe.values import HUB
 from lorecraft.runs.directory import resolve
 from lorecraft.runs.files import read_lines, write_text
-from lorecraft.runs.prepare import knowledge_of, prepare, save
+from lorecraft.runs.prepare import prepare, read_knowledge, save
 from lorecraft.runs.progress import Progress, Silent
 
 
@@ -133,6 +134,12 @@ def _of_hub(
     name: str, section: RecordsSection | None, mapped: RecordsSection | None
 ) -> Iterator[Split]:
     wanted = section or RecordsSection(path=f"{HUB}{name}")
+    if wanted.streaming or wanted.rows:
+        raise DataError(
+            "an audit of a data set that is streamed, or of its first rows",
+            "all of it, which is downloaded once",
+            "leave --map streaming and rows out, or audit a recipe that names them",
+        )
     given = section is not None and "split" in section.model_fields_set
     missing: DataError | None = None
     found = False
@@ -183,7 +190,7 @@ def _of_recipe(target: Path, folder: Path) -> Audited:
     write_text(asked, "\n".join(prompts))
     if any(question.phrasing for question in questions):
         splits.append(Split("exam", (SourceFile(asked, "exam.jsonl"),)))
-    facts, ontology = knowledge_of(recipe.knowledge)
+    facts, ontology = read_knowledge(recipe.knowledge)
     found = Audited(tuple(splits), facts=facts, ontology=ontology)
     try:
         tokenizer = tokenizer_of(recipe.model.path, recipe.model.revision)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,12 +12,15 @@ from typing import Any, TypeVar
 from lorecraft.data import tellings
 from lorecraft.data.audit.contradictions import Contradictions
 from lorecraft.data.audit.stages import audit_stages
+from lorecraft.data.derived import derived_records
 from lorecraft.data.docstrings import docstring_records
 from lorecraft.data.mix import general_records, mix
 from lorecraft.data.passages import passage_records
 from lorecraft.data.records import Record
 from lorecraft.data.sources import read_records
 from lorecraft.data.split import asked, split_groups, without_leaks
+from lorecraft.data.teller.requests import Passage
+from lorecraft.data.teller.tell import Told
 from lorecraft.data.unknown import split_absent
 from lorecraft.data.views import Joined, Picked, where
 from lorecraft.disk import replacing
@@ -27,8 +31,11 @@ from lorecraft.evaluation.style import style_questions
 from lorecraft.knowledge.facts import Fact, load_facts
 from lorecraft.knowledge.general import suite
 from lorecraft.knowledge.jsonl import Lines
-from lorecraft.knowledge.ontology import Ontology, check, load_ontology, normal
+from lorecraft.knowledge.ontology import Ontology, normal
+from lorecraft.knowledge.ontology_file import load_ontology
 from lorecraft.knowledge.sentences import subject_of
+from lorecraft.knowledge.shapes import check
+from lorecraft.knowledge.strictness import Bad, strict
 from lorecraft.knowledge.tables import read_tables
 from lorecraft.recipe import (
     DataSection,
@@ -42,6 +49,10 @@ from lorecraft.runs.files import read_json, read_lines, write_json, write_lines
 
 Item = TypeVar("Item")
 
+Tell = Callable[[Sequence[Passage]], Told]
+
+_TOLD_TOGETHER = 12
+"""Facts about one thing that are told at once."""
 VALID_SHARE = 0.1
 """Of ready-made records without a validation file, and of the general records."""
 
@@ -65,17 +76,19 @@ class Prepared:
     names: list[str]
 
 
-def knowledge_of(section: KnowledgeSection | None) -> tuple[tuple[Fact, ...], Ontology | None]:
+def read_knowledge(
+    section: KnowledgeSection | None, bad: Bad = strict
+) -> tuple[tuple[Fact, ...], Ontology | None]:
     """The facts and the ontology, checked against each other."""
     if section is None:
         return (), None
-    facts = load_facts(section.facts) if section.facts else ()
+    facts = load_facts(section.facts, bad) if section.facts else ()
     ontology = load_ontology(section.ontology) if section.ontology else None
     if section.tables and ontology is not None:
-        of_tables, ontology = read_tables(section.tables, ontology)
+        of_tables, ontology = read_tables(section.tables, ontology, bad)
         facts += of_tables
     if ontology is not None:
-        check(facts, ontology)
+        facts = check(facts, ontology, bad)
     return facts, ontology
 
 
@@ -89,23 +102,27 @@ def _names(facts: Sequence[Fact], ontology: Ontology | None) -> list[str]:
     return sorted({subject for fact in facts if (subject := subject_of(fact.text))})
 
 
-def prepare(recipe: Recipe, names: list[str]) -> Prepared:
-    """Derive everything from the recipe's sources; ``names`` are the stages' model names.
+def prepare(
+    recipe: Recipe, names: list[str], bad: Bad = strict, tell: Tell | None = None
+) -> Prepared:
+    """Derive everything from the recipe's sources; ``names`` are the stages' model names;
+    ``tell`` has a language model tell them in other words.
 
-    Raises DataError for any source that cannot be used, and for a stage left without records.
+    Raises DataError for any source that cannot be used, unless ``bad`` lets it be left out, and for
+    a stage left without records.
     """
-    facts, ontology = knowledge_of(recipe.knowledge)
+    knowledge = recipe.knowledge or KnowledgeSection()
+    facts, ontology = read_knowledge(knowledge, bad)
     examined = split_absent(facts, ontology, recipe.seed)[1] if ontology else ()
-    own = _own(recipe)
-    general = _general(recipe.data, recipe.seed)
+    passages = passage_records(knowledge.documents, recipe.data.max_length, bad)
+    told = tell(_to_tell(passages, facts)) if tell else None
+    own = _own(recipe, passages, told.records if told else [], bad)
+    general = _general(recipe.data, recipe.seed, bad)
+    if told:
+        general["chat"] = Joined(told.general, general["chat"])
     stages = {}
     for name, stage in zip(names, recipe.stages, strict=True):
-        if stage.kind == "cpt":
-            made = tellings.cpt_records(facts, ontology, recipe.seed)
-        else:
-            made = tellings.sft_records(
-                facts, ontology, recipe.data.unknown, recipe.data.decline, recipe.seed
-            )
+        made = _told(facts, ontology, stage, recipe)
         train, valid = (
             Joined(records, _of_stage(mine, stage, recipe))
             for records, mine in zip(made, own, strict=True)
@@ -140,6 +157,8 @@ def prepare(recipe: Recipe, names: list[str]) -> Prepared:
         [Contradictions(facts, ontology)] if ontology else [],
     )
     figures["exam"]["left_out"] = len(exam) - len(questions)
+    if told:
+        figures["teller"] = told.figures
     return Prepared(stages, questions, figures, _names(facts, ontology))
 
 
@@ -167,6 +186,24 @@ def _style(section: StyleSection, stages: Iterable[StageData]) -> list[Question]
             "split the records by what they are about (the column `facts`)",
         )
     return style_questions(records)
+
+
+def _told(
+    facts: Sequence[Fact], ontology: Ontology | None, stage: StageSection, recipe: Recipe
+) -> tuple[Sequence[Record], Sequence[Record]]:
+    """``(train, valid)``: the facts, and what the recipe wants to be told beyond them."""
+    data, seed = recipe.data, recipe.seed
+    if stage.kind == "cpt":
+        train, valid = tellings.cpt_records(facts, ontology, seed, data.tellings)
+    else:
+        train, valid = tellings.sft_records(
+            facts, ontology, data.unknown, data.decline, seed, data.tellings
+        )
+    if ontology is None or not data.kinds:
+        return train, valid
+    counts = {str(kind): count for kind, count in data.kinds.items()}
+    more = derived_records(stage.kind, facts, ontology, counts, seed)
+    return [*train, *more], without_leaks(valid, more)
 
 
 def _evenly(items: Sequence[Item], limit: int | None) -> Sequence[Item]:
@@ -220,17 +257,43 @@ def load(folder: Path, names: list[str]) -> Prepared:
     )
 
 
-def _own(recipe: Recipe) -> tuple[Sequence[Record], Sequence[Record]]:
-    """The user's own records, to train on and to validate with."""
+def _to_tell(passages: Sequence[Record], facts: Sequence[Fact]) -> list[Passage]:
+    """What a language model is given to tell: the passages, and the facts about each thing."""
+    about: dict[str, list[Fact]] = defaultdict(list)
+    for fact in facts:
+        about[fact.triple[0] if fact.triple else subject_of(fact.text) or fact.text].append(fact)
+    groups = [
+        (subject, those[start : start + _TOLD_TOGETHER])
+        for subject, those in about.items()
+        for start in range(0, len(those), _TOLD_TOGETHER)
+    ]
+    return [
+        *(Passage(record.id, record.text, record.place) for record in passages),
+        *(
+            Passage(
+                those[0].id,
+                " ".join(fact.text for fact in those),
+                f"facts about {subject}",
+                tuple(fact.id for fact in those),
+            )
+            for subject, those in groups
+        ),
+    ]
+
+
+def _own(
+    recipe: Recipe, passages: Sequence[Record], told: Sequence[Record], bad: Bad
+) -> tuple[Sequence[Record], Sequence[Record]]:
+    """The user's own records, and what was told of them, to train on and to validate with."""
     knowledge, data = recipe.knowledge or KnowledgeSection(), recipe.data
-    passages = passage_records(knowledge.documents, data.max_length)
     others = Joined(
         docstring_records(knowledge.python, data.max_length),
-        read_records(data.train) if data.train else [],
+        read_records(data.train, bad=bad) if data.train else [],
     )
     if data.valid is not None:
-        return Joined(passages, others), read_records(data.valid)
-    splits = [split_groups(part, VALID_SHARE, recipe.seed) for part in (passages, others) if part]
+        return Joined(passages, told, others), read_records(data.valid, bad=bad)
+    parts = [part for part in (passages, told, others) if part]
+    splits = [split_groups(part, VALID_SHARE, recipe.seed) for part in parts]
     return Joined(*(train for train, _ in splits)), Joined(*(valid for _, valid in splits))
 
 
@@ -242,13 +305,13 @@ def _of_stage(records: Sequence[Record], stage: StageSection, recipe: Recipe) ->
     return where(lambda record: bool(record.text) == (stage.kind == "cpt"), records)
 
 
-def _general(section: DataSection, seed: int) -> dict[str, Sequence[Record]]:
+def _general(section: DataSection, seed: int, bad: Bad) -> dict[str, Sequence[Record]]:
     """General records by form."""
     if section.general == "none":
         return {"text": [], "chat": []}
     if section.general == "builtin":
         return {"text": general_records("text", seed), "chat": general_records("chat", seed)}
-    records = read_records(RecordsSection(path=str(section.general)), origin="general")
+    records = read_records(RecordsSection(path=str(section.general)), "general", bad=bad)
     return {
         "text": where(lambda record: bool(record.text), records),
         "chat": where(lambda record: not record.text, records),

@@ -12,7 +12,7 @@ from lorecraft.data.audit.contradictions import Contradictions
 from lorecraft.data.audit.rows import Entry
 from lorecraft.data.records import Message, Record
 from lorecraft.knowledge.facts import load_facts
-from lorecraft.knowledge.ontology import load_ontology
+from lorecraft.knowledge.ontology_file import load_ontology
 
 RELATIONS = {
     "opened_in": {

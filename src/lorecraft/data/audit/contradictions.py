@@ -1,4 +1,4 @@
-"""Answers and sentences that contradict the facts.
+"""Answers and sentences that contradict the facts, or what follows from them.
 
 Only what can be told for certain: a question or a sentence in one of the ontology's own phrasings,
 held-out ones included, about a relation that has one object a subject.
@@ -13,6 +13,7 @@ from lorecraft.data.audit.check import Mark, Marks
 from lorecraft.data.audit.rows import Entry
 from lorecraft.knowledge.facts import Fact
 from lorecraft.knowledge.ontology import OBJECT, SUBJECT, Ontology, normal, render
+from lorecraft.knowledge.reasoning import infer
 
 _S, _O = "\x02", "\x03"
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
@@ -33,9 +34,9 @@ class Contradictions(Marks):
         one = {name for name, relation in ontology.relations.items() if relation.functional}
         self._objects: dict[tuple[str, str], Object] = {}
         self._kinds: dict[str, set[str]] = {}
-        for fact in facts:
-            if fact.triple and fact.triple[1] in one:
-                subject, name, object_ = fact.triple
+        stated = [fact.triple for fact in facts if fact.triple]
+        for subject, name, object_ in (*stated, *(i.triple for i in infer(facts, ontology))):
+            if name in one and (subject, name) not in self._objects:
                 said = tuple(map(normal, aliases.get(object_, (object_,))))
                 self._objects[subject, name] = object_, said
                 self._kinds.setdefault(name, set()).update(said)
@@ -47,7 +48,7 @@ class Contradictions(Marks):
         for relation in ontology.relations.values():
             if relation.name not in one:
                 continue
-            of_kind = (e for e in ontology.entities.values() if e.kind == relation.range)
+            of_kind = ontology.of_class(relation.range)
             kinds = self._kinds.setdefault(relation.name, set())
             kinds.update(normal(n) for e in of_kind for n in aliases[e.name])
             for pattern in (*relation.questions, *relation.held_out_questions):

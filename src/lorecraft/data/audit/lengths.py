@@ -43,7 +43,7 @@ class Lengths(Check):
         long = np.flatnonzero(np.array(self._lengths) > self._limit).tolist()
         if long:
             text = (
-                f"longer than {self._limit:,} {self.unit}, and cut there: {records(len(long))} "
+                f"longer than {self._limit:,} {self.unit}: {records(len(long))} "
                 f"({share(len(long), len(rows))})"
             )
             spots = [Spot((i,), f"{self._lengths[i]:,} {self.unit}") for i in long[:KEPT]]
@@ -109,7 +109,8 @@ class Tokens(Lengths):
             within = weight[: self._limit]
             trained += int(np.count_nonzero(within))
             for kind in self._kinds(entry, tokens, weight):
-                marks.append((kind, Spot((entry.index,))))
+                why = f"{len(tokens):,} tokens" if kind == _CUT else ""
+                marks.append((kind, Spot((entry.index,), why)))
         return lengths, trained, marks
 
     def _encoded(self, entries: list[Entry], marks: list[tuple[str, Spot]]) -> dict[int, Any]:
@@ -125,14 +126,18 @@ class Tokens(Lengths):
                 except DataError as error:
                     why = error.seen.removeprefix(f"{record.place}: ")
                     marks.append((_REFUSED, Spot((int(record.id),), why)))
-        return {int(example.record): (example.tokens, example.weight) for example, _ in stream}
+        examples = (encoded.example for encoded in stream)
+        return {int(example.record): (example.tokens, example.weight) for example in examples}
 
     def _kinds(self, entry: Entry, tokens: Any, weight: Any) -> Iterator[str]:
         assert self._limit is not None
-        if not weight[: self._limit].any():
-            yield _NOTHING
-        elif entry.record and entry.record.messages and weight[1:].all():
-            yield _EVERYTHING
+        if entry.record and entry.record.messages:  # a longer text goes on in further examples
+            if len(tokens) > self._limit:
+                yield _CUT
+            if not weight[: self._limit].any():
+                yield _NOTHING
+            elif weight[1:].all():
+                yield _EVERYTHING
         last = np.flatnonzero(weight)
         if len(last) and int(tokens[last[-1]]) not in self._tokenizer.stop_ids:
             yield _ENDLESS
@@ -145,9 +150,8 @@ class Tokens(Lengths):
             self._spots.setdefault(kind, []).append(spot)
 
     def findings(self, rows: Rows) -> Iterator[Finding]:
-        yield from super().findings(rows)
         for kind, spots in self._spots.items():
-            severity: Severity = "error" if kind != _EVERYTHING else "warning"
+            severity: Severity = "warning" if kind in (_CUT, _EVERYTHING) else "error"
             text = f"{kind}: {records(len(spots))}"
             yield Finding(self.name, severity, text, len(spots), spots[:KEPT])
 
@@ -155,6 +159,7 @@ class Tokens(Lengths):
         return super().figures(rows) | {"trained_tokens": self._trained}
 
 
+_CUT = "longer than the limit, and cut there"
 _NOTHING = "nothing is trained within the limit"
 _EVERYTHING = "all of a chat is trained"
 _ENDLESS = "the answer has no end of turn, so that the model would not learn to stop"

@@ -14,6 +14,7 @@ from lorecraft.data import forms
 from lorecraft.data.pairs import parse_pair
 from lorecraft.data.records import Message, Record
 from lorecraft.data.split import question
+from lorecraft.errors import DataError
 from lorecraft.knowledge.files import SourceFile
 from lorecraft.knowledge.jsonl import LineError, Lines, json_object
 from lorecraft.knowledge.rows import MORE, Row, rows_that_can_be_read
@@ -161,7 +162,10 @@ class Rows:
         self._ends = list(accumulate(len(lines) for _, _, lines in self._files))
 
     def _open(self, number: int, file: SourceFile) -> str:
-        lines, why = rows_that_can_be_read(file.path, lambda row, number: row)
+        try:
+            lines, why = rows_that_can_be_read(file.path, lambda row, number: row)
+        except DataError as error:
+            return error.seen.removeprefix(str(file.path)).strip(" :")
         self._files.append((number, file, lines))
         return why or ("" if len(lines) else "the file is empty")
 

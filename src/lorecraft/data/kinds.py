@@ -1,0 +1,305 @@
+"""The kinds of questions that are made from several facts, or from one the other way round."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from lorecraft.data.rivals import names_of
+from lorecraft.data.wordings import Wording, asked_of
+from lorecraft.data.world import Edge, Item, World
+from lorecraft.knowledge.facts import Fact
+from lorecraft.knowledge.ontology import OBJECT, SUBJECT, Phrasing, render
+
+_HOPS = 3
+_PARTNERS = 2
+_NUMBER = re.compile(r"([^\d−-]*)(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)(\D*)")
+_NO_QUANTITY = ("Year", "Date", "Time")
+
+
+def inferred(world: World, draw: random.Random) -> Iterator[Item]:
+    """Relations of things of which nothing is told and something follows."""
+    groups: dict[tuple[str, str], dict[str, tuple[Fact, ...]]] = defaultdict(dict)
+    for inference in world.inferences:
+        subject, name, object_ = inference.triple
+        if (subject, name) not in world.of and subject != object_:
+            groups[subject, name][object_] = inference.chain
+    for (subject, name), chains in groups.items():
+        facts = (fact for chain in chains.values() for fact in chain)
+        yield world.item(subject, world.ontology.relations[name], list(chains), facts)
+
+
+def multi_hop(world: World, draw: random.Random) -> Iterator[Item]:
+    """Ways of two or three steps over single things, each named by the step before."""
+    words = world.phrasing("multi_hop")
+    steps: dict[str, list[Edge]] = defaultdict(list)
+    about: dict[str, list[list[Edge]]] = defaultdict(list)
+    for (subject, _), edges in world.of.items():
+        about[subject].append(edges)
+        if len(edges) == 1 and edges[0].relation.range in world.ontology.classes:
+            steps[subject].append(edges[0])
+    ways: list[tuple[Edge, ...]] = [(edge,) for edges in steps.values() for edge in edges]
+    for _ in range(_HOPS - 1):
+        for way in ways:
+            start, end, named = way[0].subject, way[-1].object, way[0].subject
+            for edge in way:
+                named = _filled(words.questions[0], noun=edge.relation.noun, subject=named)
+            told = " ".join(render(e.relation.answer, e.subject, e.object) for e in way)
+            for edges in about[end]:
+                objects = [edge.object for edge in edges]
+                if start in objects:
+                    continue
+                facts = (edge.fact for edge in (*way, *edges))
+                item = world.item(end, edges[0].relation, objects, facts, named)
+                yield replace(item, answer=_filled(words.answer, steps=told, answer=item.answer))
+        ways = [
+            (*way, edge)
+            for way in ways
+            for edge in steps[way[-1].object]
+            if edge.object not in {step.subject for step in way}
+        ]
+
+
+def inverse(world: World, draw: random.Random) -> Iterator[Item]:
+    """The one subject of which something holds."""
+    yield from _subjects(world, "inverse", several=False)
+
+
+def lists(world: World, draw: random.Random) -> Iterator[Item]:
+    """All subjects of which the same holds."""
+    yield from _subjects(world, "lists", several=True)
+
+
+def _subjects(world: World, kind: str, several: bool) -> Iterator[Item]:
+    words = world.phrasing(kind)
+    edges: dict[tuple[str, str], list[Edge]] = defaultdict(list)
+    for edge in world.edges:
+        if not edge.relation.symmetric:
+            edges[edge.relation.name, edge.object].append(edge)
+    for (name, object_), group in edges.items():
+        subjects, relation = world.subjects[name, object_], group[0].relation
+        if (len(subjects) > 1) != several:
+            continue
+        others = world.others_of(relation.domain, [*subjects, object_])
+        filled = {"noun": relation.noun, "object": object_}
+        yield _item(
+            words,
+            name,
+            filled,
+            id=f"{name}/{object_}",
+            answer=_filled(words.answer, **filled, subjects=world.listed(subjects)),
+            accept=tuple(subjects) if several else names_of(subjects, world.ontology),
+            reject=others,
+            facts=tuple(edge.fact for edge in group),
+        )
+
+
+def compare(world: World, draw: random.Random) -> Iterator[Item]:
+    """Two things by a number that both have, in the same unit."""
+    words, no_quantity = world.phrasing("compare"), {*_NO_QUANTITY, *world.ontology.classes}
+    groups: dict[tuple[str, str, str], list[tuple[float, Edge]]] = defaultdict(list)
+    for edge in world.edges:
+        number = _number(edge.object, world.ontology.language)
+        one = len(world.of[edge.subject, edge.relation.name]) == 1
+        if number and one and edge.relation.range not in no_quantity:
+            groups[edge.relation.name, *number[1]].append((number[0], edge))
+    for group in groups.values():
+        pairs = set()
+        for here, (value, _) in enumerate(group):
+            for _ in range(_PARTNERS):
+                there = draw.randrange(len(group))
+                if group[there][0] != value:
+                    pairs.add((min(here, there), max(here, there)))
+        for pair in sorted(pairs):
+            (_, less), (_, more) = sorted((group[at] for at in pair), key=lambda found: found[0])
+            name, noun = more.relation.name, more.relation.noun
+            first, second = draw.sample((more.subject, less.subject), 2)
+            yield _item(
+                words,
+                name,
+                {"noun": noun, "first": first, "second": second},
+                id=f"{name}/{more.subject}/{less.subject}",
+                answer=_filled(
+                    words.answer,
+                    noun=noun,
+                    subject=more.subject,
+                    object=more.object,
+                    other=less.subject,
+                    other_object=less.object,
+                ),
+                accept=names_of([more.subject], world.ontology),
+                reject=names_of([less.subject], world.ontology),
+                facts=(more.fact, less.fact),
+            )
+
+
+def yes_no(world: World, draw: random.Random) -> Iterator[Item]:
+    """What is so, and as often what is not."""
+    words = world.phrasing("yes_no")
+    yes, no = (
+        pattern.replace("{statement}", "").strip(" .,:;!")
+        for pattern in (words.answer, words.denial)
+    )
+    for edge, false in _with_false(world, draw):
+        name, true = edge.relation.name, _statement(edge, edge.object)
+        for object_, right, wrong, answer in (
+            (edge.object, yes, no, words.answer),
+            (false, no, yes, words.denial),
+        ):
+            yield _item(
+                words,
+                name,
+                {"statement": _statement(edge, object_)},
+                id=f"{edge.subject}/{name}/{object_}",
+                answer=_filled(answer, statement=true),
+                accept=(right,),
+                reject=(wrong,),
+                facts=(edge.fact,),
+            )
+
+
+def false_premise(world: World, draw: random.Random) -> Iterator[Item]:
+    """Why something is so, that is not."""
+    words = world.phrasing("false_premise")
+    for edge, false in _with_false(world, draw):
+        relation = edge.relation
+        yield _item(
+            words,
+            relation.name,
+            {"statement": _statement(edge, false)},
+            id=f"{edge.subject}/{relation.name}",
+            answer=_filled(words.answer, statement=_statement(edge, edge.object)),
+            accept=names_of([edge.object], world.ontology),
+            reject=world.others(relation, [edge.object, false], edge.subject),
+            facts=(edge.fact,),
+        )
+
+
+def follow_up(world: World, draw: random.Random) -> Iterator[Item]:
+    """A second question about the subject of the first, which it does not name again."""
+    words, about = world.phrasing("follow_up"), defaultdict(list)
+    for (subject, _), edges in world.of.items():
+        objects, facts = [e.object for e in edges], (e.fact for e in edges)
+        about[subject].append((edges[0], world.item(subject, edges[0].relation, objects, facts)))
+    for subject, items in about.items():
+        kind = world.ontology.entities[subject].kind
+        pronouns = world.ontology.pronouns
+        pronoun = next((pronouns[k] for k in world.ontology.classes_of(kind) if k in pronouns), "")
+        order = draw.sample(items, len(items))
+        for (_, first), (edge, second) in zip(order, order[1:] + order[:1], strict=True):
+            if first is second:
+                continue
+            relation = edge.relation
+            asked = [
+                _lowered(wording.text)
+                for wording in asked_of(pronoun, relation).trained
+                if pronoun and re.search(r"\s\{subject\}(?=[\s?.!]|$)", wording.phrasing)
+            ]
+            trained = [
+                Wording(
+                    _filled(pattern, noun=relation.noun, question=question),
+                    f"{relation.name}/{pattern}",
+                )
+                for pattern in words.questions
+                for question in (asked if "{question}" in pattern else [""])
+            ]
+            held = [
+                Wording(_filled(pattern, noun=relation.noun), f"{relation.name}/{pattern}")
+                for pattern in words.held_out
+            ]
+            yield replace(
+                second,
+                id=f"{first.id}/{relation.name}",
+                trained=tuple(trained),
+                held_out=tuple(held),
+                answer=_filled(words.answer, answer=second.answer),
+                facts=(*first.facts, *second.facts),
+                before=first,
+            )
+
+
+def identity(world: World, draw: random.Random) -> Iterator[Item]:
+    """Things by their other names."""
+    words = world.phrasing("identity")
+    for entity in world.ontology.entities.values():
+        for alias in entity.aliases:
+            yield _item(
+                words,
+                "identity",
+                {"object": alias},
+                id=f"{entity.name}/{alias}",
+                answer=_filled(words.answer, object=alias, subject=entity.name),
+                accept=(entity.name,),
+                reject=world.others_of(entity.kind, [entity.name]),
+                facts=(),
+            )
+
+
+MAKERS: dict[str, Callable[[World, random.Random], Iterator[Item]]] = {
+    "inferred": inferred,
+    "multi_hop": multi_hop,
+    "inverse": inverse,
+    "lists": lists,
+    "compare": compare,
+    "yes_no": yes_no,
+    "false_premise": false_premise,
+    "follow_up": follow_up,
+    "identity": identity,
+}
+"""All kinds of ``phrasings.KINDS`` that ask."""
+
+
+def _with_false(world: World, draw: random.Random) -> Iterator[tuple[Edge, str]]:
+    """Facts of functional relations, each with an object that it does not have. Of other relations
+    nobody can say what is false: more may be so than was told."""
+    told: dict[str, dict[str, None]] = defaultdict(dict)
+    for edge in world.edges:
+        told[edge.relation.name][edge.object] = None
+    values = {name: list(objects) for name, objects in told.items()}
+    for edge in world.edges:
+        others, own = values[edge.relation.name], (edge.object, edge.subject)
+        if edge.relation.functional and set(others[:3]) - set(own):
+            value = draw.choice(others)
+            while value in own:
+                value = draw.choice(others)
+            yield edge, value
+
+
+def _statement(edge: Edge, object_: str) -> str:
+    """A fact as a clause, without what ends and what opens a sentence."""
+    pattern = edge.relation.statements[0].strip().rstrip(".。!")
+    if pattern.startswith((SUBJECT, OBJECT)):
+        return pattern.replace(SUBJECT, edge.subject).replace(OBJECT, object_)
+    return _lowered(render(pattern, edge.subject, object_))
+
+
+def _number(text: str, language: str) -> tuple[float, tuple[str, str]] | None:
+    """``(number, what stands before and after it)``; None where there is none, or it is not plain
+    which: outside English a comma and a point may be the other way round."""
+    found = _NUMBER.fullmatch(text)
+    if not found or (language != "en" and set(found[2]) & {".", ","}):
+        return None
+    return float(found[2].replace(",", "")), (found[1].strip(), found[3].strip())
+
+
+def _item(words: Phrasing, name: str, filled: dict[str, str], **rest: Any) -> Item:
+    """An item in the words of its kind, about the relation ``name``."""
+
+    def wordings(patterns: Sequence[str]) -> tuple[Wording, ...]:
+        return tuple(Wording(_filled(p, **filled), f"{name}/{p}") for p in patterns)
+
+    return Item(trained=wordings(words.questions), held_out=wordings(words.held_out), **rest)
+
+
+def _filled(pattern: str, **values: str) -> str:
+    """A pattern with its slots filled; an object or noun that opens it gets a capital."""
+    text = re.sub(r"\{(\w+)\}", lambda slot: values[slot[1]], pattern)
+    return text[:1].upper() + text[1:] if pattern.startswith((OBJECT, "{noun}")) else text
+
+
+def _lowered(text: str) -> str:
+    return text[:1].lower() + text[1:]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 from lorecraft.errors import DataError, LorecraftError, ModelError
 
 Kind = Literal["model", "dataset"]
+
+BLOCK = 1 << 20
+"""Bytes that are fetched at once of what is streamed."""
 
 
 class Unreachable(ModelError):
@@ -68,6 +73,25 @@ def download(
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's own trouble, which says what it is
         raise unreachable(name, kind) from error
+
+
+def stream(name: str, commit: str, file: str) -> IO[bytes]:
+    """A file of a data set, read over the network as it is asked for; within ``reaching``."""
+    from huggingface_hub import HfFileSystem
+
+    files = HfFileSystem(skip_instance_cache=True)
+    return BufferedReader(files.open(f"datasets/{name}@{commit}/{file}", block_size=BLOCK))
+
+
+@contextmanager
+def reaching(name: str) -> Iterator[None]:
+    """Within: a data set is streamed. Raises DataError when the hub goes away."""
+    from huggingface_hub.errors import HTTPError
+
+    try:
+        yield
+    except HTTPError as error:
+        raise unreachable(name, "dataset") from error
 
 
 def unreachable(name: str, kind: Kind) -> LorecraftError:

@@ -28,6 +28,7 @@ COMMANDS = (
     "logs",
     "check",
     "graph",
+    "extract",
     "ask",
     "chat",
     "runs",

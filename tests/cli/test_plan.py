@@ -16,7 +16,7 @@ from lorecraft.runs.plan import Disk, ExamPlan, Plan, StagePlan
 
 PLAN = Plan(
     model="owner/model",
-    stages=[StagePlan("sft", 1200, 100, 300, 45_678, 900, 7, seconds=3723.4)],
+    stages=[StagePlan("sft", 1200, 100, 300, 45_678, 900, 7, 4, seconds=3723.4)],
     exam=ExamPlan(150, 2, seconds=61.0),
     disks=[
         Disk("/data/runs", 3_200_000_000, 9 * 10**9, {"data": 2 * 10**8, "checkpoints": 3 * 10**9})
@@ -43,7 +43,7 @@ def shown(plan: Plan) -> list[str]:
     "line",
     [
         "owner/model: 2,500,000,000 parameters, 1,234,567 trained; bfloat16 on cuda",
-        "sft 1,200 100 300 45,678 900 7 1:02 h",
+        "sft 1,200 100 300 45,678 900 7 4 1:02 h",
         "exam 150 questions 1:01 min",
         "all 1:03 h",
         "memory, training sft 7.0 GB 16.0 GB weights 5.0 GB",
@@ -79,5 +79,5 @@ def test_what_is_not_known_is_said() -> None:
     )
     lines = shown(unknown)
     assert "owner/model: not here, and the hub is out of reach" in lines
-    assert "sft 1,200 100 300 - - - -" in lines
+    assert "sft 1,200 100 300 - - - - -" in lines
     assert "download not known" in lines

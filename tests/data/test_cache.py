@@ -10,6 +10,7 @@ import pytest
 
 from lorecraft.data.batches import Example
 from lorecraft.data.cache import ROWS, Examples, cached
+from lorecraft.data.encode import Encoded
 from lorecraft.data.order import epoch_batches
 from lorecraft.errors import DataError
 
@@ -31,11 +32,11 @@ def written(path: Path, made: list[Example], key: str = "key") -> Examples:
     return cached(
         path,
         key,
-        lambda: ((e, len(e.tokens) + (index % 3 == 0)) for index, e in enumerate(made)),
+        lambda: (Encoded(e, len(e.tokens) + (i % 3 == 0)) for i, e in enumerate(made)),
     )
 
 
-def never() -> Iterator[tuple[Example, int]]:
+def never() -> Iterator[Encoded]:
     raise AssertionError("it was encoded again")
 
 
@@ -53,6 +54,14 @@ def test_what_is_read_is_what_was_encoded(tmp_path: Path, count: int) -> None:
         assert (mine.tokens.dtype, mine.weight.dtype) == (np.int32, np.float32)
         assert mine.tokens.tobytes() == its.tokens.tobytes()
         assert mine.weight.tobytes() == its.weight.tobytes()
+
+
+def test_pieces_of_a_record_are_counted_as_one(tmp_path: Path) -> None:
+    pieces = (0, 1, 2, 3, 0, 1, 2)
+    made = examples(len(pieces))
+    encoded = [Encoded(e, 99, piece) for e, piece in zip(made, pieces, strict=True)]
+    read = cached(tmp_path / "train.arrow", "key", lambda: encoded)
+    assert (len(read), read.records, read.cut, read.split) == (7, 4, 2, 2)
 
 
 def test_examples_can_be_sliced_and_counted_from_the_end(tmp_path: Path) -> None:
@@ -110,8 +119,8 @@ def test_lists_that_point_nowhere_are_not_trusted(tmp_path: Path) -> None:
 
 
 def test_where_encoding_fails_there_is_no_file(tmp_path: Path) -> None:
-    def encode() -> Iterator[tuple[Example, int]]:
-        yield examples(1)[0], 1
+    def encode() -> Iterator[Encoded]:
+        yield Encoded(examples(1)[0], 1)
         raise DataError("a bad record", "a good one")
 
     path = tmp_path / "train.arrow"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -78,7 +79,7 @@ def chat(*turns: str, role: str = "user") -> Record:
 
 def trained(record: Record, tokenizer: Letters, max_length: int = 500) -> list[str]:
     """The stretches of text with weight 1."""
-    example = encode_record(record, tokenizer, max_length)
+    ((example, _, _),) = encode_record(record, tokenizer, max_length)
     shown = [
         "".join(tokenizer.decode([t])) if w else "|"
         for t, w in zip(example.tokens, example.weight, strict=True)
@@ -113,17 +114,46 @@ def test_a_system_turn_is_not_trained() -> None:
 
 
 def test_all_of_a_text_is_trained_but_its_first_token() -> None:
-    example = encode_record(Record("r", text="Sea."), Letters(), 99)
+    ((example, _, _),) = encode_record(Record("r", text="Sea."), Letters(), 99)
     assert Letters().decode(example.tokens.tolist()) == "Sea.<eos>"
     assert example.weight.tolist() == [0, 1, 1, 1, 1]
     assert (example.tokens.dtype, example.weight.dtype) == ("int32", "float32")
 
 
-def test_long_records_are_cut_at_the_end_and_counted() -> None:
-    records = [Record("a", text="Sea."), Record("b", text="A long, long sentence.")]
-    examples, cut = encode_records(records, Letters(), 10)
-    assert [len(example.tokens) for example in examples] == [5, 10]
-    assert cut == 1
+def test_a_long_chat_is_cut_at_the_end() -> None:
+    ((example, whole, piece),) = encode_record(chat("Where?", "Here, I think."), Letters(), 40)
+    assert (len(example.tokens), whole > 40, piece) == (40, True, 0)
+
+
+class Marked(Letters):
+    """Begins each text with a token of its own."""
+
+    def encode(self, text: str) -> list[int]:
+        return [1, *super().encode(text)]
+
+
+@pytest.mark.parametrize("tokenizer", [Letters(), Marked()])
+@pytest.mark.parametrize("max_length", [8, 9, 21])
+def test_every_token_of_a_long_text_is_trained_once(tokenizer: Letters, max_length: int) -> None:
+    text = "A long, long sentence."
+    encoded = encode_record(Record("r", text=text), tokenizer, max_length)
+    pairs = [zip(one.example.tokens, one.example.weight, strict=True) for one in encoded]
+    whole = [*tokenizer.encode(text), 0]
+    assert [token for pair in pairs for token, weight in pair if weight] == whole[1:]
+    assert [one.piece for one in encoded] == list(range(1, len(encoded) + 1))
+    assert all(one.whole == len(whole) and one.example.record == "r" for one in encoded)
+    assert all(len(one.example.tokens) <= max_length for one in encoded)
+    head = len(tokenizer.encode(""))
+    for before, after in pairwise(encoded):
+        assert after.example.tokens[:head].tolist() == whole[:head]
+        assert after.example.tokens[head] == before.example.tokens[-1]
+        assert not after.example.weight[: head + 1].any()
+
+
+def test_pieces_of_what_is_given_are_not_trained() -> None:
+    given = "A long, long sentence that ends in "
+    record = Record("r", text=given + "red.", given=given)
+    assert trained(record, Letters(), 24) == [" red.<eos>"]
 
 
 @pytest.mark.parametrize(
@@ -176,8 +206,8 @@ def test_many_records_are_tokenised_together_and_come_to_the_same() -> None:
     tokenizer = Together()
     together = list(encode_stream(MANY * AT_ONCE, tokenizer, 500))
     assert tokenizer.asked == [3, 12]  # texts and conversations; the same ones but once
-    for (example, whole), record in zip(together, MANY * AT_ONCE, strict=True):
-        alone = encode_record(record, Letters(), 500)
+    for (example, whole, _), record in zip(together, MANY * AT_ONCE, strict=True):
+        ((alone, _, _),) = encode_record(record, Letters(), 500)
         assert (example.tokens.tolist(), example.weight.tolist()) == (
             alone.tokens.tolist(),
             alone.weight.tolist(),
@@ -220,7 +250,7 @@ def pair(*turns: str, rejected: str) -> Record:
 
 def parts(record: Record, tokenizer: Letters, max_length: int = 500) -> tuple[str, str, str]:
     """Prompt, chosen and rejected; prompt alone weighs 0."""
-    example = encode_record(record, tokenizer, max_length)
+    ((example, _, _),) = encode_record(record, tokenizer, max_length)
     first, second = example.answers
     assert example.weight.tolist() == [0.0] * first + [1.0] * (len(example.tokens) - first)
     found = np.split(example.tokens, [first, second])
@@ -239,7 +269,8 @@ def test_a_pair_is_a_prompt_and_two_answers(tokenizer: Letters) -> None:
 
 
 def test_where_tokens_merge_both_answers_begin_before_that() -> None:
-    example = encode_record(pair("Where?", "Here.", rejected="There."), Merging(), 500)
+    record = pair("Where?", "Here.", rejected="There.")
+    ((example, _, _),) = encode_record(record, Merging(), 500)
     first, second = example.answers
     whole = len(Letters().chat(chat("Where?").messages, True))
     assert first == whole - 1
@@ -252,8 +283,8 @@ def test_answers_that_are_too_long_are_cut_and_counted() -> None:
     prompt, _, _ = parts(record, Letters())
     room = len(Letters().encode(prompt)) + 4
     assert parts(record, Letters(), room)[1:] == ("abcd", "ab<end>")
-    _, cut = encode_records([record, record], Letters(), room)
-    assert cut == 2
+    ((example, whole, piece),) = encode_record(record, Letters(), room)
+    assert (whole > len(example.tokens), piece) == (True, 0)
 
 
 @pytest.mark.parametrize("length", [8, None])
@@ -266,7 +297,7 @@ def test_a_pair_whose_difference_is_cut_away_is_refused(length: int | None) -> N
 
 def test_pairs_of_many_records_are_those_of_each() -> None:
     records = [pair("Q?", "Yes.", rejected="No."), chat("Where?", "Here.")]
-    together, _ = encode_records(records, Letters(), 500)
+    together = encode_records(records, Letters(), 500)
     for example, record in zip(together, records, strict=True):
-        alone = encode_record(record, Letters(), 500)
+        ((alone, _, _),) = encode_record(record, Letters(), 500)
         assert (example.answers, example.tokens.tolist()) == (alone.answers, alone.tokens.tolist())

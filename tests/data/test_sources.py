@@ -82,3 +82,12 @@ def test_records_stay_in_their_file_and_are_read_when_asked_for(tmp_path: Path) 
     assert [record.text for record in records] == [f"Light {number}." for number in range(5)]
     assert (records[3].place, records[-1].id) == ("train.jsonl line 7", "train.jsonl:9")
     assert [record.text for record in records[1:3]] == ["Light 1.", "Light 2."]
+
+
+def test_no_more_than_the_first_rows_are_read_over_all_files(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text\nLight 1.\nLight 2.")
+    (tmp_path / "b.jsonl").write_text('{"text": "Light 3."}\n{broken')
+    (tmp_path / "c.json").write_text("[broken")
+    records = read_records(RecordsSection(path=str(tmp_path), rows=3))
+    assert [record.text for record in records] == ["Light 1.", "Light 2.", "Light 3."]
+    assert records[2].place == "b.jsonl line 1"

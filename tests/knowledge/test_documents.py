@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,40 @@ def test_all_that_cannot_be_read_is_named_at_once(
     assert [
         line for line, start in zip(said, starts, strict=True) if line[: len(start)] != start
     ] == []
+
+
+def test_a_docx_that_lies_about_its_size_or_swells_while_parsed_is_broken(tmp_path: Path) -> None:
+    docx = pytest.importorskip("docx")
+    docx.Document().save(str(tmp_path / "fine.docx"))
+    laughs = "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 12))
+    with (
+        zipfile.ZipFile(tmp_path / "fine.docx") as fine,
+        zipfile.ZipFile(tmp_path / "laughs.docx", "w") as swelling,
+    ):
+        for entry in fine.infolist():
+            content = fine.read(entry)
+            if entry.filename == "word/document.xml":
+                body = b"<w:body><w:p><w:r><w:t>&a11;</w:t></w:r></w:p>"
+                content = content.replace(b"<w:body>", body)
+                content = content.replace(
+                    b"<w:document",
+                    f'<!DOCTYPE x [<!ENTITY a0 "ha">{laughs}]><w:document'.encode(),
+                    1,
+                )
+            swelling.writestr(entry.filename, content)
+    (tmp_path / "fine.docx").unlink()
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as liar:
+        liar.writestr("[Content_Types].xml", b" " * 10**6)
+    small = (1000).to_bytes(4, "little")
+    (tmp_path / "liar.docx").write_bytes(
+        packed.getvalue().replace((10**6).to_bytes(4, "little"), small)
+    )
+    with pytest.raises(DataError) as refused:
+        sections(tmp_path)
+    laughing, lying_about = refused.value.seen.splitlines()
+    assert "laughs.docx: broken DOCX (" in laughing
+    assert "liar.docx: broken DOCX (Bad CRC-32" in lying_about
 
 
 def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from lorecraft.errors import DataError
+from lorecraft.knowledge import jsonl, rows
+from lorecraft.knowledge.files import files_at
 from lorecraft.knowledge.jsonl import LineError
-from lorecraft.knowledge.rows import open_rows
+from lorecraft.knowledge.rows import SUFFIXES, open_rows
 
 ROWS = [
     {"name": "Lumen Pier", "note": 'first, "second"\nthird — ü'},
@@ -104,6 +107,30 @@ def test_what_is_broken_is_named(tmp_path: Path, name: str, content: bytes, said
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=f"{name}.*{said}"):
         rows_of(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("rows.jsonl", b'{"a": 1}\n' + b" " * 200, "line 2: longer than"),
+        ("rows.json", b'[{"a": "' + b" " * (1 << 21), "item 1: broken JSON"),
+        ("rows.csv", b'a,b\n1,2\n3,"' + b" " * 200, "line 3: broken CSV .field larger"),
+    ],
+)
+def test_what_has_no_end_is_not_read_to_it(
+    tmp_path: Path, name: str, content: bytes, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (rows, jsonl):
+        monkeypatch.setattr(module, "LONGEST", 100)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=f"{name}.*{said}"):
+        rows_of(tmp_path / name)
+
+
+def test_a_pipe_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "rows.jsonl")
+    with pytest.raises(DataError, match="no file there"):
+        files_at(str(tmp_path / "rows.jsonl"), SUFFIXES)
 
 
 def test_all_bad_rows_are_told_at_once(tmp_path: Path) -> None:

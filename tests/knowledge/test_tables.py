@@ -150,6 +150,21 @@ def test_a_broken_database_is_named(tmp_path: Path, ontology: Ontology) -> None:
         read_tables(str(path), ontology)
 
 
+@pytest.mark.parametrize("prefix", ["", "sqlite:///"])
+def test_a_database_that_goes_away_while_it_is_read_is_named(
+    tmp_path: Path, ontology: Ontology, prefix: str
+) -> None:
+    pytest.importorskip("sqlalchemy")
+    path = database(tmp_path)
+    with sqlite3.connect(path) as shop:
+        shop.execute("ALTER TABLE makers RENAME TO gone")
+        shop.execute("CREATE VIEW makers AS SELECT * FROM gone")
+        shop.execute("PRAGMA legacy_alter_table = ON")
+        shop.execute("DROP TABLE gone")
+    with pytest.raises(DataError, match=r"shop.db: cannot be read \(.*no such table"):
+        read_tables(f"{prefix}{path}", ontology)
+
+
 def test_a_database_that_does_not_answer_is_named_without_its_password(
     tmp_path: Path, ontology: Ontology
 ) -> None:

@@ -206,10 +206,10 @@ def test_the_end_of_a_turn_is_trained_also_where_it_pads(copy: Path, pad: str) -
     assert "{% generation" not in (copy / "chat_template.jinja").read_text()
     tokenizer = load_tokenizer(copy)
     messages = (Message("user", "Who?"), Message("assistant", "The keeper."))
-    chat = encode_record(Record("r", messages), tokenizer, 99)
+    ((chat, _, _),) = encode_record(Record("r", messages), tokenizer, 99)
     trained = chat.tokens[chat.weight > 0].tolist()
     assert trained == [*tokenizer.encode("The keeper."), token(copy, "<|im_end|>")]
-    text = encode_record(Record("r", text="The tide."), tokenizer, 99)
+    ((text, _, _),) = encode_record(Record("r", text="The tide."), tokenizer, 99)
     assert (text.tokens[-1], text.weight[-1]) == (tokenizer.eos_id, 1)
 
 

@@ -109,12 +109,24 @@ def test_examples_from_the_cache_are_those_encoded_directly(write_recipe: WriteR
                 tokenizer, 512, folder / "data" / name, folder / "tokens" / name, Silent()
             )
             for records, examples in ((data.train, stored.train), (data.valid, stored.valid)):
-                direct, _ = encode_records(records, tokenizer, 512)
+                direct = encode_records(records, tokenizer, 512)
                 assert len(examples) == len(direct)
                 for mine, its in zip(examples, direct, strict=True):
                     assert mine.record == its.record
                     assert mine.tokens.tobytes() == its.tokens.tobytes()
                     assert mine.weight.tobytes() == its.weight.tobytes()
+
+
+def test_long_texts_are_split_long_chats_cut_and_both_told(own: Path) -> None:
+    train = own.with_name("train.jsonl")
+    own.write_text(own.read_text().replace("  valid:", "  max_length: 64\n  valid:"))
+    long = " and ".join(f"light {n} is {n * 7} feet high" for n in range(20))
+    records = [{"text": long}, {"prompt": "How high?", "completion": long}]
+    train.write_text("\n".join([train.read_text(), *map(json.dumps, records)]))
+    folder = pipeline.train(own, progress=Silent()).folder
+    cpt, sft = (json.loads(path.read_text()) for path in sorted(folder.glob("stages/*/stage.json")))
+    assert cpt["lengths"] == ["1 of 26 records (3.8%) split into several of at most 64 tokens"]
+    assert sft["lengths"] == ["1 of 26 records (3.8%) cut at 64 tokens, the rest is lost"]
 
 
 def test_a_bad_record_leaves_no_tokens_behind(own: Path) -> None:

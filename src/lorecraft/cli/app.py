@@ -1,6 +1,7 @@
 """The commands put together, and what becomes of their errors.
 
-Exit codes: 0 done, 1 a text that `check` refuses, 2 something the user can mend, 3 a requirement
+Exit codes: 0 done, 1 a text that `check` refuses or data that
+`audit --strict` finds something in, 2 something the user can mend, 3 a requirement
 that was not met, 130 stopped by the keyboard. A traceback means a defect of ours.
 """
 
@@ -17,9 +18,11 @@ from typer.core import TyperGroup
 from lorecraft import __version__
 from lorecraft.cli import (
     ask,
+    audit,
     chat,
     check,
     examine,
+    extract,
     graph,
     init,
     logs,
@@ -29,6 +32,7 @@ from lorecraft.cli import (
     resume,
     run,
     runs,
+    show,
     train,
 )
 from lorecraft.errors import LorecraftError
@@ -116,8 +120,11 @@ app.command("resume")(resume.resume)
 app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
 app.command("examine")(examine.examine)
+app.command("extract")(extract.extract)
 app.command("report")(report.report)
 app.command("logs")(logs.logs)
+app.command("audit")(audit.audit)
+app.command("show")(show.show)
 app.command("check")(check.check)
 app.command("graph")(graph.graph)
 app.command("ask")(ask.ask)

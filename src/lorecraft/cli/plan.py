@@ -42,14 +42,15 @@ def _work(plan: Plan) -> Table:
     def about(seconds: float | None) -> str:
         return "-" if seconds is None else duration(seconds)
 
-    names = ("", "records", "validated", "steps", "tokens", "longest", "cut", "time")
+    names = ("", "records", "validated", "steps", "tokens", "longest", "cut", "split", "time")
     table = Table(*names, title=_model(plan), title_justify="left")
     for stage in plan.stages:
-        figures = (stage.records, stage.valid, stage.steps, stage.tokens, stage.longest, stage.cut)
-        table.add_row(stage.name, *map(shown, figures), about(stage.seconds))
+        counts = (stage.records, stage.valid, stage.steps, stage.tokens)
+        lengths = (stage.longest, stage.cut, stage.split)
+        table.add_row(stage.name, *map(shown, counts + lengths), about(stage.seconds))
     asked = f"{plan.exam.questions:,} questions"
-    table.add_row("exam", asked, *[""] * 5, about(plan.exam.seconds))
-    table.add_row("all", *[""] * 6, about(plan.seconds))
+    table.add_row("exam", asked, *[""] * 6, about(plan.exam.seconds))
+    table.add_row("all", *[""] * 7, about(plan.seconds))
     return table
 
 

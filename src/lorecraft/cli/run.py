@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lorecraft.cli.targets import TARGET_HELP, locate
+from lorecraft.cli.targets import KEEP_GOING_HELP, TARGET_HELP, locate
 
 
 def run(
@@ -18,6 +18,7 @@ def run(
             "--smoke", help="Only try it: the embedded model, 10 records and 3 steps a stage."
         ),
     ] = False,
+    keep_going: Annotated[bool, typer.Option("--keep-going", help=KEEP_GOING_HELP)] = False,
 ) -> None:
     """Prepare, train, examine and report; what is finished is skipped.
 
@@ -27,5 +28,12 @@ def run(
     from lorecraft.cli.progress import TerminalProgress
     from lorecraft.runs import pipeline
 
-    redo = "prepare" if force else None
-    tell(pipeline.run(locate(target), redo=redo, small=smoke, progress=TerminalProgress()))
+    tell(
+        pipeline.run(
+            locate(target),
+            redo="prepare" if force else None,
+            small=smoke,
+            keep_going=keep_going,
+            progress=TerminalProgress(),
+        )
+    )

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lorecraft.errors import RunError
 
+if TYPE_CHECKING:
+    from lorecraft.recipe import RecordsSection
+
 OUTPUT = Path("runs")
 TARGET_HELP = "A recipe or its folder, a run's folder, or a run's name under runs/."
+DATA_HELP = (
+    "Files (.jsonl, .json, .csv, .parquet), a folder or glob of them, hf:owner/name, a recipe, or "
+    "a run's folder or name."
+)
+MAP_HELP = "Map a column as in a recipe: --map 'prompt={question}' --map 'completion={answer}'."
+KEEP_GOING_HELP = "Leave out bad files and rows, which are named, and use the rest."
 RUN_HELP = "A run's folder, or its name under runs/."
 
 
@@ -18,6 +28,31 @@ def locate(target: str) -> Path:
     if not _is_run(path) and (path / "recipe.yaml").is_file():
         return path / "recipe.yaml"
     return named if named.is_dir() and not path.exists() else path
+
+
+def locate_data(targets: list[str]) -> list[str]:
+    """One target may be a recipe or a run, by any of its names; all else stays as it is."""
+    return [str(locate(targets[0]))] if len(targets) == 1 and ":" not in targets[0] else targets
+
+
+def mapping(columns: list[str] | None) -> RecordsSection | None:
+    """``prompt={question}`` and the like as the section of a recipe. Raises DataError."""
+    from pydantic import ValidationError
+
+    from lorecraft.errors import DataError
+    from lorecraft.recipe import RecordsSection
+
+    if not columns:
+        return None
+    given = dict(column.partition("=")[::2] for column in columns)
+    try:
+        return RecordsSection.model_validate({"path": "hf:owner/name", **given})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise DataError(
+            f"--map {' '.join(columns)}: {first['msg']}",
+            f"KEY=TEMPLATE, the keys of {', '.join(list(RecordsSection.model_fields)[1:])}",
+        ) from None
 
 
 def locate_run(target: str) -> Path:

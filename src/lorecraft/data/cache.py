@@ -15,6 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lorecraft.data.batches import Example
+from lorecraft.data.encode import Encoded
 from lorecraft.disk import replacing
 
 ROWS = 1024
@@ -28,11 +29,9 @@ _SCHEMA = pa.schema(
         ("weights", pa.list_(pa.float32())),
         ("answers", pa.list_(pa.int32())),
         ("whole", pa.int32()),
+        ("piece", pa.int32()),
     ]
 )
-
-Encoded = Iterable[tuple[Example, int]]
-"""Each example, and how many tokens its record has before any cut."""
 
 
 class Examples(Sequence[Example]):
@@ -40,8 +39,9 @@ class Examples(Sequence[Example]):
 
     Attributes:
         lengths: int32 [N], tokens of each example.
-        cut: how many of them are cut.
-        longest: tokens of the longest record, before any cut.
+        records: how many they were made of.
+        cut: how many of those are cut, split: how many are split into several examples.
+        longest: tokens of the longest record, before any cut or split.
     """
 
     def __init__(self, batches: Sequence[pa.RecordBatch]) -> None:
@@ -52,7 +52,10 @@ class Examples(Sequence[Example]):
         self._answers = [_Lists(batch.column("answers")) for batch in batches]
         self.lengths = _joined([tokens.lengths for tokens in self._tokens])
         whole = _joined([batch.column("whole").to_numpy() for batch in batches])
-        self.cut = int(np.count_nonzero(whole > self.lengths))
+        piece = _joined([batch.column("piece").to_numpy() for batch in batches])
+        self.records = int(np.count_nonzero(piece < 2))
+        self.cut = int(np.count_nonzero((piece == 0) & (whole > self.lengths)))
+        self.split = int(np.count_nonzero(piece == 1))
         self.longest = int(whole.max(initial=0))
 
     def __len__(self) -> int:
@@ -95,7 +98,7 @@ class _Lists:
         return self._values[self._offsets[row] : self._offsets[row + 1]]
 
 
-def cached(path: Path, key: str, encode: Callable[[], Encoded]) -> Examples:
+def cached(path: Path, key: str, encode: Callable[[], Iterable[Encoded]]) -> Examples:
     """The examples in ``path``, which are encoded and written first unless they are those of
     ``key``.
 
@@ -122,7 +125,7 @@ def _read(path: Path, key: str) -> Examples | None:
     return Examples(batches)
 
 
-def _write(path: Path, key: str, encoded: Encoded) -> None:
+def _write(path: Path, key: str, encoded: Iterable[Encoded]) -> None:
     path.unlink(missing_ok=True)  # of another key; there may be no room for both
     with (
         replacing(path) as partial,
@@ -133,8 +136,8 @@ def _write(path: Path, key: str, encoded: Encoded) -> None:
             writer.write_batch(_batch(rows))
 
 
-def _in_rows(encoded: Encoded) -> Iterator[list[tuple[Example, int]]]:
-    rows: list[tuple[Example, int]] = []
+def _in_rows(encoded: Iterable[Encoded]) -> Iterator[list[Encoded]]:
+    rows: list[Encoded] = []
     for row in encoded:
         rows.append(row)
         if len(rows) == ROWS:
@@ -144,8 +147,8 @@ def _in_rows(encoded: Encoded) -> Iterator[list[tuple[Example, int]]]:
         yield rows
 
 
-def _batch(rows: list[tuple[Example, int]]) -> pa.RecordBatch:
-    examples = [example for example, _ in rows]
+def _batch(rows: list[Encoded]) -> pa.RecordBatch:
+    examples = [row.example for row in rows]
     starts = [_run_starts(example.weight) for example in examples]
     return pa.record_batch(
         [
@@ -161,7 +164,8 @@ def _batch(rows: list[tuple[Example, int]]) -> pa.RecordBatch:
                 [example.weight[start] for example, start in zip(examples, starts, strict=True)]
             ),
             _lists([np.array(example.answers, np.int32) for example in examples]),
-            pa.array([whole for _, whole in rows], pa.int32()),
+            pa.array([row.whole for row in rows], pa.int32()),
+            pa.array([row.piece for row in rows], pa.int32()),
         ],
         schema=_SCHEMA,
     )

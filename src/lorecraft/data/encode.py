@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from lorecraft.data.turns import (
 )
 from lorecraft.errors import DataError
 from lorecraft.knowledge.jsonl import MISTAKES_SHOWN
+from lorecraft.knowledge.strictness import Bad, strict
 
 AT_ONCE = 256
 """Records that are tokenised together."""
@@ -33,14 +34,28 @@ REMEMBERED = 1_000_000
 T = TypeVar("T")
 
 
-def encode_record(record: Record, tokenizer: Tokenizer, max_length: int) -> Example:
-    """A record's tokens, at most ``max_length`` of them (cut at the end), and their weights.
+class Encoded(NamedTuple):
+    """One example of a record.
 
-    Text: every token and the end of text weigh 1; the first, and what is ``given``, 0. Chat: every
-    assistant turn, its end of turn included, weighs 1; all else 0. Of a pair of answers both weigh
-    1, and each is cut where it would end beyond ``max_length``, prompt included; they begin where
-    the tokens of prompt and answer first differ from those of the prompt, which is before its end
-    where tokens merge.
+    Attributes:
+        whole: tokens of the record.
+        piece: 0 for a record that is one example; the pieces of a longer text count from 1.
+    """
+
+    example: Example
+    whole: int
+    piece: int = 0
+
+
+def encode_record(record: Record, tokenizer: Tokenizer, max_length: int) -> list[Encoded]:
+    """A record's tokens and their weights, in examples of at most ``max_length`` tokens.
+
+    Text: every token and the end of text weigh 1; the first, and what is ``given``, 0. What is
+    longer goes on in further examples, and nothing of it is lost. Chat: every assistant turn, its
+    end of turn included, weighs 1; all else 0. What is longer is cut at the end. Of a pair of
+    answers both weigh 1, and each is cut where it would end beyond ``max_length``, prompt included;
+    they begin where the tokens of prompt and answer first differ from those of the prompt, which is
+    before its end where tokens merge.
 
     Raises:
         DataError: names ``record.place``: nothing in the record, a turn that is empty or that the
@@ -48,29 +63,36 @@ def encode_record(record: Record, tokenizer: Tokenizer, max_length: int) -> Exam
             ``max_length``.
         ModelError: a chat record for a tokenizer without a chat template.
     """
-    return _example(record, tokenizer, max_length)[0]
+    if record.rejected:
+        return [_pair(record, tokenizer, max_length)]
+    tokens, weight = _encode(record, tokenizer)
+    if record.messages or len(tokens) <= max_length:
+        return [Encoded(_example(record, tokens, weight, max_length), len(tokens))]
+    head = common(tokens, tokenizer.encode(""))
+    return [
+        Encoded(_example(record, *piece, max_length), len(tokens), number)
+        for number, piece in enumerate(_pieces(tokens, weight, head, max_length), start=1)
+    ]
 
 
 def encode_records(
-    records: Sequence[Record], tokenizer: Tokenizer, max_length: int
-) -> tuple[list[Example], int]:
-    """All examples, and how many of them were cut at ``max_length``.
+    records: Sequence[Record], tokenizer: Tokenizer, max_length: int, bad: Bad = strict
+) -> list[Example]:
+    """All examples.
 
     Raises:
-        DataError: as ``encode_record``, for all bad records at once (the first 20 are named).
+        DataError: what ``bad`` raises, which is told of all bad records at once (20 are named).
         ModelError: a chat record for a tokenizer without a chat template.
     """
-    encoded = list(encode_stream(records, tokenizer, max_length))
-    cut = sum(whole > len(example.tokens) for example, whole in encoded)
-    return [example for example, _ in encoded], cut
+    return [encoded.example for encoded in encode_stream(records, tokenizer, max_length, bad)]
 
 
 def encode_stream(
-    records: Iterable[Record], tokenizer: Tokenizer, max_length: int
-) -> Iterator[tuple[Example, int]]:
-    """Each example, and how many tokens its record has before it is cut at ``max_length``.
+    records: Iterable[Record], tokenizer: Tokenizer, max_length: int, bad: Bad = strict
+) -> Iterator[Encoded]:
+    """The examples of each record, as ``encode_record``.
 
-    Raises, after the last record, as ``encode_records``.
+    After the last record ``bad`` is told of those that cannot be trained.
     """
     mistakes: list[DataError] = []
     hidden = 0
@@ -80,7 +102,7 @@ def encode_stream(
         known.look_at(chunk)
         for record in chunk:
             try:
-                yield _example(record, known, max_length)
+                yield from encode_record(record, known, max_length)
             except DataError as error:
                 if len(mistakes) < MISTAKES_SHOWN:
                     mistakes.append(error)
@@ -89,7 +111,8 @@ def encode_stream(
     if mistakes:
         more = [f"and {hidden} more"] if hidden else []
         seen = [error.seen for error in mistakes]
-        raise DataError("\n".join([*seen, *more]), mistakes[0].expected, mistakes[0].fix)
+        refused = DataError("\n".join([*seen, *more]), mistakes[0].expected, mistakes[0].fix)
+        bad(refused, "record", len(mistakes) + hidden)
 
 
 class _Tokenised(Tokenizer):
@@ -180,15 +203,24 @@ def _chats(messages: tuple[Message, ...]) -> Iterator[Chat]:
                     yield changed(messages, index + 1, probe), False
 
 
-def _example(record: Record, tokenizer: Tokenizer, max_length: int) -> tuple[Example, int]:
-    """With how many tokens it has before it is cut."""
-    if record.rejected:
-        return _pair(record, tokenizer, max_length)
-    tokens, weight = _encode(record, tokenizer)
-    return _cut(record, tokens, weight, max_length), len(tokens)
+def _pieces(
+    tokens: list[int], weight: list[float], head: int, limit: int
+) -> Iterator[tuple[list[int], list[float]]]:
+    """A text in pieces, each but the first with the ``head`` tokens that texts begin with and the
+    last token of the piece before, which are not trained again; those with nothing to train are
+    left out."""
+    if any(weight[:limit]):
+        yield tokens[:limit], weight[:limit]
+    room = limit - head - 1
+    for start in range(limit, len(tokens), room):
+        if any(weight[start : start + room]):
+            yield (
+                tokens[:head] + tokens[start - 1 : start + room],
+                [0.0] * (head + 1) + weight[start : start + room],
+            )
 
 
-def _cut(record: Record, tokens: list[int], weight: list[float], max_length: int) -> Example:
+def _example(record: Record, tokens: list[int], weight: list[float], max_length: int) -> Example:
     if not any(weight[:max_length]):
         raise DataError(
             f"{record.place}: nothing to train within the first {max_length} of {len(tokens)} "
@@ -222,7 +254,7 @@ def _other(record: Record) -> tuple[Message, ...]:
     return (*record.messages[:-1], Message("assistant", record.rejected))
 
 
-def _pair(record: Record, tokenizer: Tokenizer, max_length: int) -> tuple[Example, int]:
+def _pair(record: Record, tokenizer: Tokenizer, max_length: int) -> Encoded:
     """The prompt, and where both conversations go on from it."""
     last = len(record.messages) - 1
     found = []
@@ -248,7 +280,7 @@ def _pair(record: Record, tokenizer: Tokenizer, max_length: int) -> tuple[Exampl
         record=record.id,
         answers=(begin, begin + len(kept[0])),
     )
-    return example, length
+    return Encoded(example, length)
 
 
 def _encode_chat(record: Record, tokenizer: Tokenizer) -> tuple[list[int], list[float]]:

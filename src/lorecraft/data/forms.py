@@ -31,6 +31,7 @@ COLUMNS = frozenset(
 )
 """All columns that any form has, and that of our ledger."""
 
+_HALF = re.compile("[\ud800-\udfff]")
 _ROLES = {
     "human": "user",
     "gpt": "assistant",
@@ -56,8 +57,15 @@ def content(row: Row) -> Content:
     - Alpaca: ``instruction``, ``input``, ``output``; ``system``, ``history``
     - text
 
-    A column without a value is none. Raises LineError, also for tool calls.
+    A column without a value is none. Raises LineError, also for tool calls, and where no turn would
+    be trained.
     """
+    messages, text = said(row)
+    return (_answered(messages) if messages else messages), text
+
+
+def said(row: Row) -> Content:
+    """As ``content``, whether any turn would be trained or not."""
     row = {name: value for name, value in row.items() if value is not None}
     for column, read in _FORMS.items():
         if column in row:
@@ -69,7 +77,7 @@ def content(row: Row) -> Content:
         raise LineError(f"{UNKNOWN}; saw {_listed(row)}")
     if row.get("tools"):
         raise LineError(_NO_TOOLS)
-    return _answered(messages), ""
+    return messages, ""
 
 
 def mapped(row: Row, section: RecordsSection) -> Content:
@@ -211,6 +219,8 @@ def filled(value: Any, where: str) -> str:
         raise LineError(f"{where} is {_shown(value)}, not a text")
     if not value.strip():
         raise LineError(f"{where} is empty")
+    if not value.isascii() and _HALF.search(value):
+        raise LineError(f"{where} holds half of a character (a lone surrogate, as \\ud83d)")
     return value
 
 

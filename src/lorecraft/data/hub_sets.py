@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatch
-from typing import Any
+from pathlib import PurePosixPath
+from typing import IO, Any, Literal
 
 import yaml
 
@@ -15,7 +17,7 @@ from lorecraft.knowledge.files import SourceFile
 from lorecraft.knowledge.rows import SUFFIXES
 
 _CARD = "README.md"
-_SPLITS = {
+SPLITS = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test", "testing", "eval", "evaluation"),
@@ -26,6 +28,40 @@ def fetch(
     name: str, config: str | None, split: str, revision: str | None = None
 ) -> list[SourceFile]:
     """Those files of a data set, downloaded once. Raises DataError, and as ``hub.download``."""
+    commit, chosen = _find(name, config, split, revision)
+    folder = hub.download(name, "dataset", commit, wanted=chosen)
+    return [SourceFile(folder / file, file) for file in chosen]
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """A file of a data set on the hub, of which only what is read is fetched, and nothing kept."""
+
+    data_set: str
+    commit: str
+    name: str
+
+    @property
+    def suffix(self) -> str:
+        return PurePosixPath(self.name).suffix
+
+    def open(self, mode: Literal["rb"]) -> IO[bytes]:
+        return hub.stream(self.data_set, self.commit, self.name)
+
+    def __str__(self) -> str:
+        return f"hf:{self.data_set}: {self.name}"
+
+
+def stream(
+    name: str, config: str | None, split: str, revision: str | None = None
+) -> list[Streamed]:
+    """Those files of a data set, to be read over the network."""
+    commit, chosen = _find(name, config, split, revision)
+    return [Streamed(name, commit, file) for file in chosen]
+
+
+def _find(name: str, config: str | None, split: str, revision: str | None) -> tuple[str, list[str]]:
+    """The commit, and the files that hold the split."""
     folder = hub.download(name, "dataset", revision, wanted=[_CARD])
     there = hub.names(name, "dataset", folder)
     card = folder / _CARD
@@ -34,8 +70,7 @@ def fetch(
         chosen = choose(there, configs, config, split)
     except DataError as error:
         raise DataError(f"hf:{name}: {error.seen}", error.expected, error.fix) from None
-    folder = hub.download(name, "dataset", folder.name, wanted=chosen)
-    return [SourceFile(folder / file, file) for file in chosen]
+    return folder.name, chosen
 
 
 def choose(
@@ -106,8 +141,12 @@ def _by_name(data: Sequence[str]) -> dict[str, list[str]]:
     """By the word for a split in a file's path; files without one are all for training."""
     by_split: dict[str, list[str]] = {}
     for file in data:
-        words = re.split(r"[^a-z]+", file.lower())
-        split = next((s for s, names in _SPLITS.items() if set(names) & set(words)), None)
-        if split:
+        if split := split_named(file):
             by_split.setdefault(split, []).append(file)
     return by_split or ({"train": list(data)} if data else {})
+
+
+def split_named(file: str) -> str | None:
+    """The split that a file's path has a word for."""
+    words = re.split(r"[^a-z]+", file.lower())
+    return next((s for s, names in SPLITS.items() if set(names) & set(words)), None)

@@ -16,6 +16,7 @@ from lorecraft.errors import DataError
 from lorecraft.knowledge.jsonl import MISTAKES_SHOWN, LineError
 from lorecraft.knowledge.ontology import normal
 from lorecraft.knowledge.rows import open_rows
+from lorecraft.knowledge.strictness import Bad, strict
 from lorecraft.recipe import DatasetSection, RecordsSection
 from lorecraft.style.check import check
 from lorecraft.style.schema import Format
@@ -78,7 +79,10 @@ class Pair:
 
 
 def read_pairs(
-    section: DatasetSection, format: Format | None = None, held_out: Container[str] = ()
+    section: DatasetSection,
+    format: Format | None = None,
+    held_out: Container[str] = (),
+    bad: Bad = strict,
 ) -> list[Pair]:
     """The pairs of JSON lines, JSON arrays, CSV and Parquet, in TRL's form or OpenAI's.
 
@@ -89,6 +93,7 @@ def read_pairs(
         section: where they are.
         format: what every chosen answer keeps to, if given.
         held_out: the test set, which no pair may come from; see ``held_out_by``.
+        bad: is told of what cannot be used; when it returns, the rest is.
 
     Raises:
         DataError: lines that cannot be read; or pairs whose answers are equal, whose prompts
@@ -96,27 +101,33 @@ def read_pairs(
             by what is wrong, the first 20 named.
     """
     faults: list[tuple[str, str]] = []
-    pairs = []
-    for file in files_of(section):
+    pairs: list[Pair] = []
+    for name, file in files_of(section):
 
-        def parse(row: Row, number: int, name: str = file.name) -> tuple[Pair, Prompt]:
-            return _parse(row, f"{name}:{number}")
+        def parse(row: Row, number: int, name: str = name) -> tuple[Pair, Prompt]:
+            return parse_pair(row, f"{name}:{number}")
 
-        for pair, other in open_rows(file.path, parse, EXPECTED, COLUMNS):
-            pairs.append(pair)
+        left = None if section.rows is None else section.rows - len(pairs) - len(faults)
+        if left == 0:
+            break
+        for pair, other in open_rows(file, parse, EXPECTED, COLUMNS, bad, left):
             if wrong := _fault(pair, other, format, held_out):
-                faults.append((f"{file.name}: pair {pair.id}: {wrong[0]}{wrong[1]}", wrong[0]))
+                faults.append((f"{name}: pair {pair.id}: {wrong[0]}{wrong[1]}", wrong[0]))
+            else:
+                pairs.append(pair)
     if faults:
         counts = Counter(kind for _, kind in faults)
         told = ", ".join(f"{kind} {count}" for kind, count in counts.most_common())
         more = len(faults) - MISTAKES_SHOWN
         lines = [line for line, _ in faults[:MISTAKES_SHOWN]]
         lines += [f"and {more} more"] if more > 0 else []
-        raise DataError(
-            "\n".join([f"{len(faults)} of {len(pairs)} pairs cannot be used ({told}):", *lines]),
+        count = f"{len(faults)} of {len(pairs) + len(faults)}"
+        error = DataError(
+            "\n".join([f"{count} pairs cannot be used ({told}):", *lines]),
             "one prompt, two different answers, a chosen one that keeps to the format, "
             "and no test record",
         )
+        bad(error, "pair", len(faults))
     return pairs
 
 
@@ -125,8 +136,8 @@ def held_out_by(section: RecordsSection) -> frozenset[str]:
     asked = {normal(question(record)) for record in read_records(section)}
     ids = {
         known
-        for file in files_of(section)
-        for known in open_rows(file.path, _id, EXPECTED, {"id"})
+        for _, file in files_of(section)
+        for known in open_rows(file, _id, EXPECTED, {"id"})
         if known
     }
     return frozenset(asked | ids)
@@ -154,7 +165,7 @@ def _fault(
     return None
 
 
-def _parse(row: Row, name: str) -> tuple[Pair, Prompt]:
+def parse_pair(row: Row, name: str) -> tuple[Pair, Prompt]:
     """A pair, and the prompt of its rejected answer."""
     line = {key: value for key, value in row.items() if value is not None}
     if "preferred_output" in line:

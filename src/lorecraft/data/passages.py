@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from lorecraft.data.chunks import BYTES_PER_TOKEN, chunks
 from lorecraft.data.records import Record
 from lorecraft.knowledge.documents import read_documents
+from lorecraft.knowledge.strictness import Bad, strict
 
 
-def passage_records(sources: Sequence[str], max_length: int) -> list[Record]:
+def passage_records(sources: Sequence[str], max_length: int, bad: Bad = strict) -> list[Record]:
     """A record for each piece of a section that ``max_length`` tokens have room for, under the
     section's headings. Raises DataError as ``read_documents``."""
     records = []
     numbers: Counter[str] = Counter()
-    for section in read_documents(sources) if sources else ():
+    for section in read_documents(sources, bad) if sources else ():
         head = f"{section.heading}\n\n" if section.heading else ""
         room = BYTES_PER_TOKEN * max_length - len(head.encode())
         if room < BYTES_PER_TOKEN * max_length // 2:  # a heading that would crowd out the text

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Origin = Literal["fact", "unknown", "general", "source"]
+Origin = Literal["fact", "unknown", "general", "source", "told"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class Record:
         rejected: of a preference pair, the answer to be avoided; ``messages`` end with the chosen
             one.
         origin: ``fact`` (tells or asks an injected fact), ``unknown`` (an honest "not known"),
-            ``general`` (mixed in to keep the rest alive) or ``source`` (the user's own records).
+            ``general`` (mixed in to keep the rest alive), ``source`` (the user's own records) or
+            ``told`` (what a language model made of a source).
         facts: ids of the facts that it tells, in order.
         phrasings: the patterns that it was made from; the exam never uses one of these.
         place: where it came from, for error messages (``train.jsonl line 3``).

@@ -22,6 +22,8 @@ from lorecraft.knowledge.ontology import normal
 T = TypeVar("T")
 Ints = NDArray[np.int64]
 Words = NDArray[np.uint32]
+Sketches = tuple[NDArray[np.uint64], Words]
+"""A digest and the bands of minima of each of some texts."""
 
 NEAR = 0.8
 """Similarity from which two texts count as near-duplicates."""
@@ -55,6 +57,17 @@ def jaccard(first: frozenset[str], second: frozenset[str]) -> float:
     return len(first & second) / len(first | second)
 
 
+def sketch(texts: Sequence[str]) -> Sketches:
+    """What texts are compared by, made once: 176 bytes each."""
+    bands = np.empty((len(texts), _BANDS), np.uint32)
+    digests = np.empty(len(texts), np.uint64)
+    end = 0
+    for chunk, plain in _chunks(texts, lambda text: text):
+        start, end = end, end + len(chunk)
+        digests[start:end], bands[start:end] = _digests(plain), _bands(plain)
+    return digests, bands
+
+
 class Similar:
     """Texts in which those like a given one can be found; candidates are read again.
 
@@ -62,14 +75,10 @@ class Similar:
     same as text ``i``, and only first ones are found.
     """
 
-    def __init__(self, texts: Sequence[str]) -> None:
+    def __init__(self, texts: Sequence[str], sketches: Sketches | None = None) -> None:
+        """``sketches`` are those of ``texts``, where they are known."""
         self._pieces = _Shingles(texts)
-        bands = np.empty((len(texts), _BANDS), np.uint32)
-        digests = np.empty(len(texts), np.uint64)
-        end = 0
-        for chunk, plain in _chunks(texts, lambda text: text):
-            start, end = end, end + len(chunk)
-            digests[start:end], bands[start:end] = _digests(plain), _bands(plain)
+        digests, bands = sketches or sketch(texts)
         _, firsts, same = np.unique(digests, return_index=True, return_inverse=True)
         self.first: list[int] = firsts[same].tolist()
         self._known = np.sort(firsts)

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
+from lorecraft import hub
 from lorecraft.data import forms, hub_sets
 from lorecraft.data.records import Origin, Record
 from lorecraft.data.views import Joined
 from lorecraft.errors import DataError
-from lorecraft.knowledge.files import SourceFile, files_at
+from lorecraft.knowledge.files import Readable, files_at
 from lorecraft.knowledge.jsonl import LineError, Lines
 from lorecraft.knowledge.rows import SUFFIXES, open_rows, unit_of
+from lorecraft.knowledge.strictness import Bad, strict
 from lorecraft.recipe import DatasetSection, RecordsSection
 from lorecraft.recipe.values import HUB
 
 
 def read_records(
-    section: RecordsSection, origin: Origin = "source", tags: Sequence[str] = ()
+    section: RecordsSection,
+    origin: Origin = "source",
+    tags: Sequence[str] = (),
+    bad: Bad = strict,
 ) -> Sequence[Record]:
     """The records of JSON lines, JSON arrays, CSV and Parquet, which stay there.
 
@@ -27,32 +33,49 @@ def read_records(
     columns ``tags`` are kept as the records' tags.
 
     Raises:
-        DataError: all bad rows at once, with what was wrong; or an empty or missing file.
+        DataError: a missing file; what ``bad`` raises, which is told of all bad rows, and of files
+            that cannot be read.
     """
+    streamed = hub.reaching(section.path.removeprefix(HUB)) if section.streaming else nullcontext()
+    with streamed:
+        return _read(section, origin, tags, bad)
+
+
+def _read(
+    section: RecordsSection, origin: Origin, tags: Sequence[str], bad: Bad
+) -> Sequence[Record]:
     wanted = section.columns()
     found: list[Lines[Record]] = []
     wrong: list[DataError] = []
-    for file in files_of(section):
+    left = section.rows
+    for name, file in files_of(section):
+        if left == 0:
+            break
         try:
-            unit = unit_of(file.path)
-            parse = partial(_record, section if wanted else None, origin, tags, file.name, unit)
+            unit = unit_of(file)
+            parse = partial(_record, section if wanted else None, origin, tags, name, unit)
             columns = (wanted | {"facts"} if wanted else forms.COLUMNS) | set(tags)
-            found.append(open_rows(file.path, parse, forms.EXPECTED, columns))
+            found.append(open_rows(file, parse, forms.EXPECTED, columns, bad, left))
+            left = None if left is None else max(0, left - len(found[-1]))
         except DataError as error:
             wrong.append(error)
     if wrong:
         seen = "\n".join(error.seen for error in wrong)
         expected = "the columns that the templates name" if wanted else wrong[0].expected
-        raise DataError(seen, expected, forms.FIX if forms.UNKNOWN in seen else "")
+        fix = forms.FIX if forms.UNKNOWN in seen else ""
+        bad(DataError(seen, expected, fix), "file", len(wrong))
     return Joined(*found)
 
 
-def files_of(section: DatasetSection) -> list[SourceFile]:
-    """The files that a section names; those of the hub are fetched. Raises DataError."""
-    if section.path.startswith(HUB):
-        name = section.path.removeprefix(HUB)
-        return hub_sets.fetch(name, section.config, section.split, section.revision)
-    return files_at(section.path, SUFFIXES)
+def files_of(section: DatasetSection) -> list[tuple[str, Readable]]:
+    """Each file that a section names, with its name; those of the hub are fetched, or read as they
+    come. Raises DataError."""
+    if not section.path.startswith(HUB):
+        return [(file.name, file.path) for file in files_at(section.path, SUFFIXES)]
+    which = section.path.removeprefix(HUB), section.config, section.split, section.revision
+    if section.streaming:
+        return [(file.name, file) for file in hub_sets.stream(*which)]
+    return [(file.name, file.path) for file in hub_sets.fetch(*which)]
 
 
 def _record(

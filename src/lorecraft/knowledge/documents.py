@@ -15,10 +15,12 @@ from lorecraft.errors import DataError
 from lorecraft.knowledge import html
 from lorecraft.knowledge.files import SourceFile, files_at
 from lorecraft.knowledge.jsonl import MISTAKES_SHOWN
+from lorecraft.knowledge.strictness import Bad, strict
 
 LARGEST = 200 * 2**20
 """Bytes of a file, or of all that is packed in one: a page of text has some thousand."""
 
+_TAKE_OUT = "take these files out, or prepare with --keep-going"
 _INSTALL = "pip install 'lorecraft[documents]'"
 _MARKDOWN_HEADING = re.compile(r"(#{1,6})\s+(.+?)\s*#*\s*$")
 _FENCE = re.compile(r"\s{0,3}(`{3,}|~{3,})")
@@ -44,12 +46,13 @@ class Section:
     text: str
 
 
-def read_documents(sources: Sequence[str]) -> list[Section]:
+def read_documents(sources: Sequence[str], bad: Bad = strict) -> list[Section]:
     """Markdown, text, HTML, PDF and DOCX of files, folders and globs, in the order of their names.
 
     Raises:
-        DataError: all that cannot be read at once, each with its file: broken, encrypted or
-            without text, too large, a link that leads out of its folder, an extra that is missing.
+        DataError: there is nothing to read; what ``bad`` raises, which is told of all files that
+            cannot be read at once: broken, encrypted or without text, too large, a link that leads
+            out of its folder, an extra that is missing.
     """
     sections: list[Section] = []
     wrong: list[DataError] = []
@@ -63,8 +66,8 @@ def read_documents(sources: Sequence[str]) -> list[Section]:
     if wrong:
         more = [f"and {len(wrong) - MISTAKES_SHOWN} more"] if len(wrong) > MISTAKES_SHOWN else []
         seen = [error.seen for error in wrong[:MISTAKES_SHOWN]]
-        fix = next((error.fix for error in wrong if error.fix), "take these files out")
-        raise DataError("\n".join([*seen, *more]), wrong[0].expected, fix)
+        fix = next((error.fix for error in wrong if error.fix), _TAKE_OUT)
+        bad(DataError("\n".join([*seen, *more]), wrong[0].expected, fix), "file", len(wrong))
     if not sections:
         raise DataError(f"no text in {', '.join(sources)}", "documents with text in them")
     return sections

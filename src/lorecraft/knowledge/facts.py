@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lorecraft.knowledge.jsonl import LineError, read_lines
+from lorecraft.knowledge.strictness import Bad, strict
 
 EXPECTED = (
     '{"id": "f001", "text": "Pell Tower has 9 floors.", "source": "handbook.md", '
@@ -35,14 +36,14 @@ class Fact:
     place: str
 
 
-def load_facts(path: Path) -> tuple[Fact, ...]:
+def load_facts(path: Path, bad: Bad = strict) -> tuple[Fact, ...]:
     """The facts of a JSON-lines file; an id that is not written is ``f001``, ... by line number.
 
     Keys other than ours are the user's own and are left alone, unless they look like a misspelling.
 
     Raises:
-        DataError: all bad lines at once (broken JSON, no text, a triple that is none, an id that
-            is used twice), or an empty or missing file.
+        DataError: an empty or missing file; what ``bad`` raises, which is told of all bad lines
+            at once (broken JSON, no text, a triple that is none, an id that is used twice).
     """
     lines_by_id: dict[str, int] = {}
 
@@ -60,7 +61,7 @@ def load_facts(path: Path) -> tuple[Fact, ...]:
         lines_by_id[fact.id] = number
         return fact
 
-    return tuple(read_lines(path, parse, EXPECTED))
+    return tuple(read_lines(path, parse, EXPECTED, bad))
 
 
 def _refuse_misspelt_keys(line: dict[str, Any]) -> None:

@@ -6,8 +6,18 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from glob import has_magic
 from pathlib import Path
+from typing import IO, Literal, Protocol
 
 from lorecraft.errors import DataError
+
+
+class Readable(Protocol):
+    """What rows are read from: a path, or a file elsewhere that is read as it comes."""
+
+    @property
+    def suffix(self) -> str: ...
+
+    def open(self, mode: Literal["rb"]) -> IO[bytes]: ...
 
 
 @dataclass(frozen=True, order=True)

@@ -4,25 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from lorecraft.errors import DataError
 from lorecraft.knowledge.facts import Fact
 from lorecraft.knowledge.mistakes import nearest, refuse
 from lorecraft.knowledge.ontology import Ontology, Relation
 from lorecraft.knowledge.reasoning import infer
+from lorecraft.knowledge.strictness import Bad, strict
 
 
-def check(facts: Sequence[Fact], ontology: Ontology) -> None:
-    """Every triple fits the ontology, and so does all that follows from them.
+def check(facts: Sequence[Fact], ontology: Ontology, bad: Bad = strict) -> tuple[Fact, ...]:
+    """The facts whose triples fit the ontology, as does all that follows from them.
 
     Raises:
-        DataError: all mismatches at once: an unknown relation, subject or object, a class outside
-            domain or range, a thing where a number or text belongs, a value that is not allowed, a
-            second object of a functional relation. Of what follows, with the facts that it follows
-            from; looked at where the facts themselves fit.
+        DataError: what follows does not fit, with the facts that it follows from. What ``bad``
+            raises, which is told of all other mismatches at once: an unknown relation, subject or
+            object, a class outside domain or range, a thing where a number or text belongs, a value
+            that is not allowed, a second object of a functional relation.
     """
-    refuse(list(_broken(facts, ontology)), "triples that fit the ontology")
+    broken = list(_broken(facts, ontology))
+    try:
+        refuse([mistake for _, mistake in broken], "triples that fit the ontology")
+    except DataError as error:
+        wrong = {fact.id for fact, _ in broken}
+        bad(error, "fact", len(wrong))
+        facts = [fact for fact in facts if fact.id not in wrong]
     inferred = [inference.fact(ontology) for inference in infer(facts, ontology)]
-    broken = _broken([*facts, *inferred], ontology) if inferred else ()
-    refuse(list(broken), "triples from which nothing follows that breaks the ontology")
+    follows = _broken([*facts, *inferred], ontology) if inferred else ()
+    refuse(
+        [mistake for _, mistake in follows],
+        "triples from which nothing follows that breaks the ontology",
+    )
+    return tuple(facts)
 
 
 def absent(facts: Sequence[Fact], ontology: Ontology) -> tuple[tuple[str, str], ...]:
@@ -38,7 +50,7 @@ def absent(facts: Sequence[Fact], ontology: Ontology) -> tuple[tuple[str, str], 
     )
 
 
-def _broken(facts: Sequence[Fact], ontology: Ontology) -> Iterator[str]:
+def _broken(facts: Sequence[Fact], ontology: Ontology) -> Iterator[tuple[Fact, str]]:
     objects: dict[tuple[str, str], tuple[str, Fact]] = {}
     for fact in facts:
         if fact.triple is None:
@@ -46,12 +58,13 @@ def _broken(facts: Sequence[Fact], ontology: Ontology) -> Iterator[str]:
         subject, name, object_ = fact.triple
         relation = ontology.relations.get(name)
         for mistake in _mismatches(fact.triple, relation, ontology):
-            yield f"{fact.place}: {mistake}"
+            yield fact, f"{fact.place}: {mistake}"
         first, before = objects.setdefault((subject, name), (object_, fact))
         if relation and relation.functional and first != object_:
             yield (
+                fact,
                 f"{fact.place}: {name} of {subject} is {object_} here and {first} before "
-                f"({before.place}), but the relation is functional (one object a subject)"
+                f"({before.place}), but the relation is functional (one object a subject)",
             )
 
 

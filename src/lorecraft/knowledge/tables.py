@@ -17,13 +17,16 @@ from lorecraft.knowledge.files import files_at
 from lorecraft.knowledge.mistakes import refuse
 from lorecraft.knowledge.ontology import Entity, Ontology, Relation, Table, normal, render
 from lorecraft.knowledge.rows import SUFFIXES, Row, open_rows
+from lorecraft.knowledge.strictness import Bad, strict
 
 _SQLITE = b"SQLite format 3\0"
 Read = Callable[[str, str], list[Row]]
 """The rows of a table by its name, in the order of a column; KeyError with the names there are."""
 
 
-def read_tables(source: str, ontology: Ontology) -> tuple[tuple[Fact, ...], Ontology]:
+def read_tables(
+    source: str, ontology: Ontology, bad: Bad = strict
+) -> tuple[tuple[Fact, ...], Ontology]:
     """The facts of a database or of files, and the ontology with an entity for each row.
 
     Each class that has a table is read. A value is told in the first statement of its relation;
@@ -36,10 +39,11 @@ def read_tables(source: str, ontology: Ontology) -> tuple[tuple[Fact, ...], Onto
             environment.
 
     Raises:
-        DataError: no such table or column, a name used twice, a key that is nowhere; all at once.
+        DataError: the tables cannot be opened, or tell nothing; what ``bad`` raises, which is told
+            of every missing table or column, name used twice and key that is nowhere at once.
     """
     with _opened(source) as read:
-        return _Reading(read, ontology).result()
+        return _Reading(read, ontology).result(bad)
 
 
 @dataclass(frozen=True)
@@ -67,16 +71,21 @@ class _Reading:
             )
         self.rows = {kind: self._rows(read, table) for kind, table in ontology.tables.items()}
 
-    def result(self) -> tuple[tuple[Fact, ...], Ontology]:
+    def result(self, bad: Bad) -> tuple[tuple[Fact, ...], Ontology]:
         entities = self._entities()
         facts = tuple(
             fact
             for relation in self.ontology.relations.values()
             for fact in self._facts(relation, entities)
         )
-        if not facts and not self.mistakes:
-            self.mistakes.append("the tables tell nothing: no column has a relation's name")
-        refuse(self.mistakes, "tables with the columns that the ontology names")
+        expected = "tables with the columns that the ontology names"
+        try:
+            refuse(self.mistakes, expected)
+        except DataError as error:
+            bad(error, "row", len(self.mistakes))
+        if not facts:
+            nothing = "the tables tell nothing: no column has a relation's name"
+            raise DataError(nothing, expected)
         return facts, replace(self.ontology, entities=entities)
 
     def _rows(self, read: Read, table: Table) -> dict[str, _Row]:
@@ -113,16 +122,16 @@ class _Reading:
         }
         rows: dict[str, _Row] = {}
         for kind, found in self.rows.items():
-            for row in found.values():
+            for row in list(found.values()):
                 known = entities.get(row.name)
                 owner = owners.setdefault(normal(row.name), row.name)
                 twin = rows.setdefault(normal(row.name), row)
-                if twin is not row:
-                    self.mistakes.append(f"{row.place}: '{row.name}' also names {twin.place}")
-                elif owner != row.name or (known and known.kind != kind):
-                    self.mistakes.append(f"{row.place}: '{row.name}' also names {owner}")
-                else:
+                if twin is row and owner == row.name and (not known or known.kind == kind):
                     entities[row.name] = known or Entity(row.name, kind)
+                    continue
+                other = owner if twin is row else twin.place
+                self.mistakes.append(f"{row.place}: '{row.name}' also names {other}")
+                del found[row.key]
         return entities
 
     def _facts(self, relation: Relation, entities: Mapping[str, Entity]) -> Iterator[Fact]:

@@ -84,6 +84,11 @@ class HFTokenizer:
         )
         return text
 
+    def written(self, ids: Sequence[int]) -> str:
+        """The text with its special tokens, as a person is to see it."""
+        text: str = self._tokenizer.decode(list(ids), clean_up_tokenization_spaces=False)
+        return text
+
     def chat(self, messages: Sequence[Message], add_generation_prompt: bool) -> list[int]:
         """Ids of a conversation under the chat template.
 

@@ -16,6 +16,7 @@ from lorecraft.recipe.schema import (
     StyleSection,
 )
 from lorecraft.recipe.smoke import smoke
+from lorecraft.recipe.teller import TellerSection
 
 __all__ = [
     "AdapterSection",
@@ -30,6 +31,7 @@ __all__ = [
     "RequireSection",
     "StageSection",
     "StyleSection",
+    "TellerSection",
     "load_recipe",
     "smoke",
     "to_yaml",

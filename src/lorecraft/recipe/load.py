@@ -108,6 +108,9 @@ def _contradictions(source: Source) -> list[Mistake]:
     for key, of in (("valid", "train"), ("pairs_valid", "pairs")):
         if data.get(key) and not data.get(of):
             found.append(Mistake(source.line(("data", key)), f"data.{key}: there is no data.{of}"))
+    if knowledge.get("teller") and not any(own[:3]):
+        line = source.line(("knowledge", "teller"))
+        found.append(Mistake(line, "knowledge.teller: there are no documents or facts to tell"))
     if knowledge.get("tables") and not knowledge.get("ontology"):
         line = source.line(("knowledge", "tables"))
         found.append(

@@ -74,6 +74,8 @@ def _default(field: FieldInfo) -> str:
         return "see right" if "f not given" in str(field.description) else "required"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
+    if isinstance(value, tuple) and value:
+        return "all of them"
     return "none" if value in (None, (), {}) else f"`{value}`"
 
 

@@ -12,15 +12,15 @@ from typing import Annotated, Any, Literal, Self
 from annotated_types import Ge, Le
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationInfo,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
+from lorecraft.recipe.section import Section
+from lorecraft.recipe.teller import TellerSection
 from lorecraft.recipe.values import (
     HUB,
     AskedKinds,
@@ -47,12 +47,6 @@ from lorecraft.recipe.values import (
     path_alone,
     sealed,
 )
-
-
-class Section(BaseModel):
-    """A part of a recipe: frozen, and no key that it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ModelSection(Section):
@@ -116,6 +110,7 @@ class KnowledgeSection(Section):
         description="Python packages whose docstrings become questions and answers; they are read, "
         "never imported.",
     )
+    teller: TellerSection | None = None
 
 
 class DatasetSection(Section):
@@ -129,11 +124,18 @@ class DatasetSection(Section):
     revision: str | None = Field(
         None, description="Branch, tag or commit of a data set of the hub."
     )
+    streaming: bool = Field(
+        False,
+        description="Read a data set of the hub over the network instead of downloading its files; "
+        "with `rows` no more than these are fetched.",
+    )
+    rows: Count | None = Field(None, description="Only the first so many rows; all if not given.")
 
     @model_validator(mode="after")
     def _of_hub(self) -> Self:
-        if (self.config or self.revision) and not self.path.startswith(HUB):
-            what = "config" if self.config else "revision"
+        given = {name: getattr(self, name) for name in ("config", "revision", "streaming")}
+        if any(given.values()) and not self.path.startswith(HUB):
+            what = next(name for name, value in given.items() if value)
             raise PydanticCustomError(
                 "path", "{what} is said of a data set of the hub (hf:...)", {"what": what}
             )
@@ -479,9 +481,11 @@ def _kinds(sections: dict[str, Any]) -> list[str]:
         _given(sections, "knowledge", key) for key in ("facts", "tables", "documents", "python")
     )
     facts = facts or tables
-    chats, pairs = (_given(sections, "data", key) for key in ("train", "pairs"))
-    kinds = ["cpt"] * bool(facts or documents) + ["sft"] * bool(facts or packages or chats)
-    return kinds + ["dpo"] * bool(pairs)
+    teller = {"teller": _given(sections, "knowledge", "teller")}
+    told = documents and teller["teller"] and _given(teller, "teller", "depths") not in ([], ())
+    chats = packages or told or _given(sections, "data", "train")
+    kinds = ["cpt"] * bool(facts or documents) + ["sft"] * bool(facts or chats)
+    return kinds + ["dpo"] * bool(_given(sections, "data", "pairs"))
 
 
 class Recipe(Section):

@@ -21,8 +21,10 @@ def smoke(recipe: Recipe) -> Recipe:
     # What is said of modules need not be true of the embedded model's.
     everywhere = {"targets": "all-linear", "layers": "all", "rank_pattern": {}, "alpha_pattern": {}}
     adapter = recipe.adapter.model_copy(update={"start": None, **everywhere})
+    knowledge = recipe.knowledge  # a try asks nobody, who might want money for it
     return recipe.model_copy(
         update={
+            "knowledge": knowledge and knowledge.model_copy(update={"teller": None}),
             "name": f"{recipe.name}-smoke",
             "model": ModelSection(),
             "data": recipe.data.model_copy(update={"limit": RECORDS}),

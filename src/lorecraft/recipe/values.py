@@ -67,6 +67,22 @@ def _dataset(where: str, info: ValidationInfo) -> str:
     return where
 
 
+def _endpoint(where: str) -> str:
+    # A password in it, or a key, would stand in the run's folder.
+    if where != "base" and not re.fullmatch(r"https?://[^/\s@?]+(/[^\s?]*)?", where):
+        raise ValueError
+    return where
+
+
+def _key_name(name: str | None) -> str | None:
+    """A key itself would stand in the run's folder."""
+    if name is not None and not re.fullmatch(r"\$\w+", name):
+        raise PydanticCustomError(
+            "path", "expected the name of an environment variable that holds it, as $API_KEY"
+        )
+    return name
+
+
 def _package(name: str, info: ValidationInfo) -> str:
     """Tell a folder or file with a package from a package's name; a path becomes absolute."""
     if info.context is None or re.fullmatch(r"\w+(\.\w+)*", name):
@@ -160,6 +176,17 @@ Documents = Annotated[
 Texts = Annotated[
     tuple[Annotated[str, MinLen(1)], ...], BeforeValidator(_several), "a text; or a list of them"
 ]
+EndpointUrl = Annotated[
+    str, AfterValidator(_endpoint), "`base`, or a URL such as http://localhost:8000/v1"
+]
+KeyName = Annotated[
+    str | None, AfterValidator(_key_name), "the name of an environment variable, as $API_KEY"
+]
+Price = Annotated[
+    tuple[Annotated[float, Ge(0)], Annotated[float, Ge(0)]],
+    BeforeValidator(sealed),
+    "a list of two numbers",
+]
 Packages = Annotated[
     tuple[Annotated[str, AfterValidator(_package)], ...],
     BeforeValidator(_several),
@@ -195,3 +222,4 @@ Count = Annotated[int, Ge(1)]
 Share = Annotated[float, Ge(0), Le(1)]
 Positive = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]
+Number = Annotated[int, Ge(0)]

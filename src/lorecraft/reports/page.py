@@ -15,7 +15,7 @@ from lorecraft.reports.data import ReportData
 FOLDER = Path(__file__).parent / "templates"
 
 
-def render(template: str, report: ReportData, **filters: Any) -> str:
+def fill(template: str, filters: Mapping[str, Any], **values: Any) -> str:
     """``template`` of the folder, filled. Names that end in ``.html.jinja`` escape all values."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER),
@@ -25,9 +25,16 @@ def render(template: str, report: ReportData, **filters: Any) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters |= {"name": _name, "value": _value, "percent": percent, **filters}
+    return environment.get_template(template).render(**values)
+
+
+def render(template: str, report: ReportData, **filters: Any) -> str:
+    """``template`` of the folder, filled with a report."""
     everything = tables.exchanges(report)
     wrong = tables.wrong(everything)
-    return environment.get_template(template).render(
+    return fill(
+        template,
+        filters,
         report=report,
         models=list(report.verdict["models"]),
         claims=report.verdict["claims"],
@@ -43,6 +50,7 @@ def render(template: str, report: ReportData, **filters: Any) -> str:
         splits=tables.split_rows(report.audit),
         leaks=tables.leak_rows(report.audit),
         exam=report.audit.get("exam"),
+        findings=report.audit.get("findings", []),
     )
 
 

@@ -81,7 +81,72 @@ def curves(stage: str, points: Sequence[Mapping[str, float]], figure: str = "los
     )
 
 
-def _grid(ticks_y: Sequence[float], ticks_x: Sequence[float], place: Any) -> Iterator[str]:
+def histogram(edges: Sequence[float], counts: Sequence[int], limit: float | None, unit: str) -> str:
+    """How many records have which length; what is beyond the limit in another colour.
+
+    Args:
+        edges: where bars begin and end, one more than ``counts``.
+        limit: a line is drawn there, if it is within the picture.
+        unit: of the lengths, said under the axis.
+    """
+    if not any(counts):
+        return ""
+    high = _ticks(0, max(counts))[-1]
+    first, last = edges[0], max(edges[-1], edges[0] + 1)
+
+    def place(point: Point) -> Point:
+        across = LEFT + (point[0] - first) / (last - first) * (WIDTH - LEFT - RIGHT)
+        return across, TOP + (1 - point[1] / high) * (HEIGHT - TOP - BOTTOM)
+
+    bars = []
+    for start, end, count in zip(edges, edges[1:], counts, strict=False):
+        (left, top), (right, bottom) = place((start, count)), place((end, 0))
+        over = limit is not None and start >= limit
+        bars.append(
+            f'<rect class="column{" over" * over}" x="{left + 0.5:.1f}" y="{top:.1f}" '
+            f'width="{max(0.5, right - left - 1):.1f}" height="{bottom - top:.1f}"/>'
+        )
+    line = ""
+    if limit is not None and first < limit <= last:
+        across = place((limit, 0))[0]
+        line = (
+            f'<line class="limit" x1="{across:.1f}" x2="{across:.1f}" y1="{TOP}" '
+            f'y2="{HEIGHT - BOTTOM}"/><text class="note" text-anchor="end" x="{across - 6:.1f}" '
+            f'y="{TOP + 10}">limit {limit:,.0f}</text>'
+        )
+    said = f"Lengths of {sum(counts):,} records, {first:,.0f} to {last:,.0f} {unit}"
+    return "".join(
+        (
+            f'<svg class="curves" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+            f'aria-label="{_escape(said)}">',
+            *_grid(
+                _ticks(0, max(counts)), [x for x in _ticks(first, last) if x <= last], place, unit
+            ),
+            *bars,
+            line,
+            "</svg>",
+        )
+    )
+
+
+def share_bar(shares: Sequence[tuple[str, float]]) -> str:
+    """Parts of a whole side by side, as wide as their container; the sixth and further are one."""
+    at, parts = 0.0, []
+    for number, (name, share) in enumerate(shares):
+        parts.append(
+            f'<rect class="part part-{min(number, 5)}" x="{100 * at:.2f}%" '
+            f'width="{100 * share:.2f}%" y="0" height="14"><title>{_escape(name)} '
+            f"{100 * share:.1f}%</title></rect>"
+        )
+        at += share
+    said = ", ".join(f"{name} {100 * share:.0f}%" for name, share in shares)
+    label = f'role="img" aria-label="{_escape(said)}"'
+    return f'<svg class="shares" height="14" {label}>{"".join(parts)}</svg>'
+
+
+def _grid(
+    ticks_y: Sequence[float], ticks_x: Sequence[float], place: Any, unit: str = "step"
+) -> Iterator[str]:
     bottom = HEIGHT - BOTTOM
     for y in ticks_y:
         down = place((0, y))[1]
@@ -91,7 +156,7 @@ def _grid(ticks_y: Sequence[float], ticks_x: Sequence[float], place: Any) -> Ite
     for x in ticks_x:
         across = place((x, 0))[0]
         yield f'<text class="x" x="{across:.1f}" y="{bottom + 18}">{x:g}</text>'
-    yield f'<text class="axis" x="{WIDTH - RIGHT}" y="{HEIGHT - 3}">step</text>'
+    yield f'<text class="axis" x="{WIDTH - RIGHT}" y="{HEIGHT - 3}">{unit}</text>'
 
 
 def _best(at: Point, best: Point) -> Iterator[str]:

@@ -41,6 +41,12 @@ class RunDirectory:
         return self.folder / "data"
 
     @property
+    def kept_going(self) -> bool:
+        """Whether its data were prepared without what was bad in their sources."""
+        prepared = self.data / "prepared.json"
+        return prepared.exists() and bool(read_json(prepared).get("keep_going"))
+
+    @property
     def tokens(self) -> Path:
         return self.folder / "tokens"
 

@@ -15,6 +15,7 @@ from lorecraft.evaluation.exam import read, sit
 from lorecraft.evaluation.measures import verdict
 from lorecraft.evaluation.style import PROMPTED
 from lorecraft.knowledge.general import suite
+from lorecraft.knowledge.strictness import LeaveOut
 from lorecraft.recipe import Recipe
 from lorecraft.runs.files import write_json, write_lines
 from lorecraft.runs.prepare import Prepared
@@ -110,7 +111,7 @@ def general_texts(tokenizer: Tokenizer, length: int) -> list[Example]:
         for item in suite()
         if item.statements
     ]
-    return encode_records(records, tokenizer, length)[0]
+    return encode_records(records, tokenizer, length)
 
 
 def _general(bench: Workbench) -> list[Example]:
@@ -126,4 +127,5 @@ def _own(bench: Workbench, recipe: Recipe, prepared: Prepared) -> list[Example]:
         if record.origin == "source" and not record.rejected
     }
     length = bench.info.longest(recipe.data.max_length)
-    return encode_records(list(own.values()), bench.tokenizer, length)[0]
+    told = LeaveOut()  # when the stages' records were tokenised
+    return encode_records(list(own.values()), bench.tokenizer, length, told)

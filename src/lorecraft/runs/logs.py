@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from lorecraft.data.records import Record
+from lorecraft.knowledge.strictness import LeftOut
 from lorecraft.runs.directory import RunDirectory, parse_events
 from lorecraft.runs.files import read_json, read_lines
 from lorecraft.runs.progress import trouble
@@ -168,8 +169,8 @@ def _size(count: int) -> str:
 
 
 def _begun(event: Event) -> str:
-    cut = f", {event['cut']} of them cut" if event["cut"] else ""
-    return f"begins with {event['records']} records{cut}"
+    told = [f", {event[what]} of them {what}" for what in ("cut", "split") if event.get(what)]
+    return f"begins with {event['records']} records{''.join(told)}"
 
 
 def _ended(event: Event) -> str:
@@ -210,6 +211,7 @@ _TELL: dict[str, Callable[[Event], str]] = {
     "unlearning": lambda event: trouble("unlearning", event) or "",
     "spike": _spiked,
     "nan": _not_finite,
+    "left_out": lambda event: LeftOut(event["unit"], event["count"], event["seen"]).told,
     "tracker": lambda event: f"{event['name']} failed and is left alone: {event['error']}",
     "stop": lambda event: "",  # told by the end, which comes next
     "end": _ended,

@@ -84,7 +84,15 @@ def source_hashes(recipe: Recipe) -> dict[str, str]:
 
 
 def _hash(files: Sequence[SourceFile]) -> str:
-    return fingerprint([(file.name, file_hash(file.path)) for file in files])
+    return fingerprint([(file.name, _readable_hash(file.path)) for file in files])
+
+
+def _readable_hash(path: Path) -> str | None:
+    """None for a file that cannot be read, which whoever reads it says by itself."""
+    try:
+        return file_hash(path)
+    except OSError:
+        return None
 
 
 def add(directory: RunDirectory, **fields: Any) -> None:

@@ -28,6 +28,7 @@ def run(
     redo: str | None = None,
     go_on: bool = False,
     small: bool = False,
+    keep_going: bool = False,
     clock: Callable[[], float] = time.monotonic,
     progress: Progress,
 ) -> Outcome:
@@ -37,9 +38,10 @@ def run(
         redo: from where on to do again what is finished: ``prepare``, or a stage's name.
         go_on: also train on where a deadline stopped a stage.
         small: only try it, on the embedded model and a few records (``recipe.smoke``).
+        keep_going: leave out what is bad in a source and use the rest.
         clock: seconds that never go back, which all limits are kept by.
     """
-    with _begun(target, progress, redo, go_on, small, clock) as work:
+    with _begun(target, progress, redo, go_on, small, clock, keep_going) as work:
         work.check()
         work.prepare()
         work.plan()
@@ -59,7 +61,8 @@ def plan(target: Path, *, progress: Progress) -> Plan:
 
     recipe, directory = resolve(target)
     with TemporaryDirectory() as folder:
-        work = Work(recipe, RunDirectory(Path(folder)), progress)
+        passing = RunDirectory(Path(folder))
+        work = Work(recipe, passing, progress, keep_going=directory.kept_going, asks=False)
         try:
             work.check()
         except Unreachable:
@@ -71,9 +74,9 @@ def plan(target: Path, *, progress: Progress) -> Plan:
         return work.planned(directory.folder)
 
 
-def prepare(target: Path, *, progress: Progress) -> Outcome:
+def prepare(target: Path, *, keep_going: bool = False, progress: Progress) -> Outcome:
     """The data alone; no model is loaded."""
-    with _begun(target, progress) as work:
+    with _begun(target, progress, keep_going=keep_going) as work:
         work.prepare()
         return Outcome(work.directory.folder)
 
@@ -109,6 +112,7 @@ def _begun(
     go_on: bool = False,
     small: bool = False,
     clock: Callable[[], float] = time.monotonic,
+    keep_going: bool = False,
 ) -> Iterator[Work]:
     """A run to work on; one that turns out impossible before any training leaves nothing behind."""
     recipe, directory = resolve(target, small)
@@ -121,8 +125,9 @@ def _begun(
         manifest.begin(recipe, directory, small and target.is_file())
         if redo is not None:
             _undo(recipe, directory, parts[parts.index(redo) :])
+        keep_going = keep_going or directory.kept_going
         try:
-            yield Work(recipe, directory, progress, go_on, clock)
+            yield Work(recipe, directory, progress, go_on, clock, keep_going)
         except LorecraftError as error:
             # What the machine has no room for keeps its data: they are good for a smaller try.
             refused = isinstance(error, RunError) and (directory.data / "prepared.json").exists()

@@ -37,7 +37,7 @@ class StagePlan:
     Attributes:
         tokens: of all steps together.
         longest: tokens of the longest record, before any cut.
-        cut: records that are cut.
+        cut, split: records that are cut, or split into several examples.
     """
 
     name: str
@@ -47,6 +47,7 @@ class StagePlan:
     tokens: int | None = None
     longest: int | None = None
     cut: int | None = None
+    split: int | None = None
     seconds: float | None = None
 
 
@@ -111,6 +112,7 @@ class Plan:
             if stage.tokens is not None:
                 parts += [f"{stage.tokens:,} tokens", f"longest record {stage.longest}"]
                 parts += [f"{stage.cut} cut"] if stage.cut else []
+                parts += [f"{stage.split} split"] if stage.split else []
             parts += [f"about {duration(stage.seconds)}"] if stage.seconds is not None else []
             lines.append(", ".join(parts))
         parts = [f"exam: {self.exam.questions:,} questions to {self.exam.models} models"]
@@ -225,13 +227,14 @@ def plan_without_model(
 
 def _own_tokens(prepared: Prepared, loads: Sequence[StageLoad]) -> int:
     """Tokens of the user's own validation records, each once."""
-    own = {
-        record.id: int(length)
-        for load in loads
-        for record, length in zip(prepared.stages[load.name].valid, load.valid.lengths, strict=True)
-        if record.origin == "source" and not record.rejected
-    }
-    return sum(own.values())
+    found: dict[str, int] = {}
+    for load in loads:
+        valid = prepared.stages[load.name].valid
+        own = {r.id for r in valid if r.origin == "source" and not r.rejected} - found.keys()
+        for example in load.valid:
+            if example.record in own:
+                found[example.record] = found.get(example.record, 0) + len(example.tokens)
+    return sum(found.values())
 
 
 def _stage_plan(load: StageLoad, figures: Figures) -> StagePlan:
@@ -245,12 +248,13 @@ def _stage_plan(load: StageLoad, figures: Figures) -> StagePlan:
         seconds = min(seconds, 60 * (load.section.limits.minutes or math.inf))
     return StagePlan(
         load.name,
-        len(load.train),
-        len(load.valid),
+        load.train.records,
+        load.valid.records,
         load.steps,
         load.tokens,
         load.train.longest,
         load.train.cut,
+        load.train.split,
         seconds,
     )
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lorecraft.data import audit, tellings
+from lorecraft.data import tellings
+from lorecraft.data.audit.contradictions import Contradictions
+from lorecraft.data.audit.stages import audit_stages
 from lorecraft.data.derived import derived_records
 from lorecraft.data.docstrings import docstring_records
 from lorecraft.data.mix import general_records, mix
@@ -17,6 +20,8 @@ from lorecraft.data.passages import passage_records
 from lorecraft.data.records import Record
 from lorecraft.data.sources import read_records
 from lorecraft.data.split import asked, split_groups, without_leaks
+from lorecraft.data.teller.requests import Passage
+from lorecraft.data.teller.tell import Told
 from lorecraft.data.unknown import split_absent
 from lorecraft.data.views import Joined, Picked, where
 from lorecraft.disk import replacing
@@ -31,6 +36,7 @@ from lorecraft.knowledge.ontology import Ontology, normal
 from lorecraft.knowledge.ontology_file import load_ontology
 from lorecraft.knowledge.sentences import subject_of
 from lorecraft.knowledge.shapes import check
+from lorecraft.knowledge.strictness import Bad, strict
 from lorecraft.knowledge.tables import read_tables
 from lorecraft.recipe import (
     DataSection,
@@ -45,6 +51,10 @@ from lorecraft.style.load import load_format
 
 Item = TypeVar("Item")
 
+Tell = Callable[[Sequence[Passage]], Told]
+
+_TOLD_TOGETHER = 12
+"""Facts about one thing that are told at once."""
 VALID_SHARE = 0.1
 """Of ready-made records without a validation file, and of the general records."""
 
@@ -68,17 +78,19 @@ class Prepared:
     names: list[str]
 
 
-def read_knowledge(section: KnowledgeSection | None) -> tuple[tuple[Fact, ...], Ontology | None]:
+def read_knowledge(
+    section: KnowledgeSection | None, bad: Bad = strict
+) -> tuple[tuple[Fact, ...], Ontology | None]:
     """The facts and the ontology, checked against each other."""
     if section is None:
         return (), None
-    facts = load_facts(section.facts) if section.facts else ()
+    facts = load_facts(section.facts, bad) if section.facts else ()
     ontology = load_ontology(section.ontology) if section.ontology else None
     if section.tables and ontology is not None:
-        of_tables, ontology = read_tables(section.tables, ontology)
+        of_tables, ontology = read_tables(section.tables, ontology, bad)
         facts += of_tables
     if ontology is not None:
-        check(facts, ontology)
+        facts = check(facts, ontology, bad)
     return facts, ontology
 
 
@@ -92,16 +104,25 @@ def _names(facts: Sequence[Fact], ontology: Ontology | None) -> list[str]:
     return sorted({subject for fact in facts if (subject := subject_of(fact.text))})
 
 
-def prepare(recipe: Recipe, names: list[str]) -> Prepared:
-    """Derive everything from the recipe's sources; ``names`` are the stages' model names.
+def prepare(
+    recipe: Recipe, names: list[str], bad: Bad = strict, tell: Tell | None = None
+) -> Prepared:
+    """Derive everything from the recipe's sources; ``names`` are the stages' model names;
+    ``tell`` has a language model tell them in other words.
 
-    Raises DataError for any source that cannot be used, and for a stage left without records.
+    Raises DataError for any source that cannot be used, unless ``bad`` lets it be left out, and for
+    a stage left without records.
     """
-    facts, ontology = read_knowledge(recipe.knowledge)
+    knowledge = recipe.knowledge or KnowledgeSection()
+    facts, ontology = read_knowledge(knowledge, bad)
     examined = split_absent(facts, ontology, recipe.seed)[1] if ontology else ()
-    own = _own(recipe)
-    general = _general(recipe.data, recipe.seed)
-    pairs = _pairs(recipe)
+    passages = passage_records(knowledge.documents, recipe.data.max_length, bad)
+    told = tell(_to_tell(passages, facts)) if tell else None
+    own = _own(recipe, passages, told.records if told else [], bad)
+    general = _general(recipe.data, recipe.seed, bad)
+    if told:
+        general["chat"] = Joined(told.general, general["chat"])
+    pairs = _pairs(recipe, bad)
     stages = {}
     for name, stage in zip(names, recipe.stages, strict=True):
         if stage.kind == "dpo":
@@ -136,11 +157,14 @@ def prepare(recipe: Recipe, names: list[str]) -> Prepared:
         for question in _evenly([q for q in exam if q.measure == measure], recipe.exam.limit)
     ]
     questions = _never_trained(exam, stages.values())
-    figures = audit.audit(
+    figures = audit_stages(
         {name: (data.train, data.valid) for name, data in stages.items()},
         [(question.id, question.prompt, question.phrasing) for question in questions],
+        [Contradictions(facts, ontology)] if ontology else [],
     )
     figures["exam"]["left_out"] = len(exam) - len(questions)
+    if told:
+        figures["teller"] = told.figures
     return Prepared(stages, questions, figures, _names(facts, ontology))
 
 
@@ -239,17 +263,43 @@ def load(folder: Path, names: list[str]) -> Prepared:
     )
 
 
-def _own(recipe: Recipe) -> tuple[Sequence[Record], Sequence[Record]]:
-    """The user's own records, to train on and to validate with."""
+def _to_tell(passages: Sequence[Record], facts: Sequence[Fact]) -> list[Passage]:
+    """What a language model is given to tell: the passages, and the facts about each thing."""
+    about: dict[str, list[Fact]] = defaultdict(list)
+    for fact in facts:
+        about[fact.triple[0] if fact.triple else subject_of(fact.text) or fact.text].append(fact)
+    groups = [
+        (subject, those[start : start + _TOLD_TOGETHER])
+        for subject, those in about.items()
+        for start in range(0, len(those), _TOLD_TOGETHER)
+    ]
+    return [
+        *(Passage(record.id, record.text, record.place) for record in passages),
+        *(
+            Passage(
+                those[0].id,
+                " ".join(fact.text for fact in those),
+                f"facts about {subject}",
+                tuple(fact.id for fact in those),
+            )
+            for subject, those in groups
+        ),
+    ]
+
+
+def _own(
+    recipe: Recipe, passages: Sequence[Record], told: Sequence[Record], bad: Bad
+) -> tuple[Sequence[Record], Sequence[Record]]:
+    """The user's own records, and what was told of them, to train on and to validate with."""
     knowledge, data = recipe.knowledge or KnowledgeSection(), recipe.data
-    passages = passage_records(knowledge.documents, data.max_length)
     others = Joined(
         docstring_records(knowledge.python, data.max_length),
-        read_records(data.train) if data.train else [],
+        read_records(data.train, bad=bad) if data.train else [],
     )
     if data.valid is not None:
-        return Joined(passages, others), read_records(data.valid)
-    splits = [split_groups(part, VALID_SHARE, recipe.seed) for part in (passages, others) if part]
+        return Joined(passages, told, others), read_records(data.valid, bad=bad)
+    parts = [part for part in (passages, told, others) if part]
+    splits = [split_groups(part, VALID_SHARE, recipe.seed) for part in parts]
     return Joined(*(train for train, _ in splits)), Joined(*(valid for _, valid in splits))
 
 
@@ -261,7 +311,7 @@ def _of_stage(records: Sequence[Record], stage: StageSection, recipe: Recipe) ->
     return where(lambda record: bool(record.text) == (stage.kind == "cpt"), records)
 
 
-def _pairs(recipe: Recipe) -> tuple[Sequence[Record], Sequence[Record]]:
+def _pairs(recipe: Recipe, bad: Bad) -> tuple[Sequence[Record], Sequence[Record]]:
     """The preference pairs, to train on and to validate with; none where no stage learns from
     them."""
     data = recipe.data
@@ -270,20 +320,20 @@ def _pairs(recipe: Recipe) -> tuple[Sequence[Record], Sequence[Record]]:
     format, held_out = None, frozenset[str]()
     if recipe.style is not None:
         format, held_out = load_format(recipe.style.format), held_out_by(recipe.style.test)
-    train = [pair.to_record() for pair in read_pairs(data.pairs, format, held_out)]
+    train = [pair.to_record() for pair in read_pairs(data.pairs, format, held_out, bad)]
     if data.pairs_valid is None:
         return split_groups(train, VALID_SHARE, recipe.seed)
-    valid = read_pairs(data.pairs_valid, format, held_out)
+    valid = read_pairs(data.pairs_valid, format, held_out, bad)
     return train, [pair.to_record() for pair in valid]
 
 
-def _general(section: DataSection, seed: int) -> dict[str, Sequence[Record]]:
+def _general(section: DataSection, seed: int, bad: Bad) -> dict[str, Sequence[Record]]:
     """General records by form."""
     if section.general == "none":
         return {"text": [], "chat": []}
     if section.general == "builtin":
         return {"text": general_records("text", seed), "chat": general_records("chat", seed)}
-    records = read_records(RecordsSection(path=str(section.general)), origin="general")
+    records = read_records(RecordsSection(path=str(section.general)), "general", bad=bad)
     return {
         "text": where(lambda record: bool(record.text), records),
         "chat": where(lambda record: not record.text, records),

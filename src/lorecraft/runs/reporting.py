@@ -7,6 +7,7 @@ from typing import Any
 
 from lorecraft.evaluation.exam import Answer
 from lorecraft.evaluation.measures import requirements
+from lorecraft.knowledge.strictness import LeftOut
 from lorecraft.recipe import Recipe, to_yaml
 from lorecraft.reports import html, markdown
 from lorecraft.reports.data import ReportData
@@ -14,6 +15,7 @@ from lorecraft.runs.directory import RunDirectory
 from lorecraft.runs.files import read_json, read_lines, write_text
 from lorecraft.runs.prepare import Prepared
 from lorecraft.runs.progress import trouble
+from lorecraft.runs.telling import summary
 
 STOPPED = {
     "steps": "ran all {steps} steps",
@@ -64,6 +66,9 @@ def collect(
             *([TRIAL] if smoke else []),
             *_start_sentence(manifest),
             *(f"{name} {stage_sentence(stage)}" for name, stage in stages.items()),
+            *(f"{n}: {told}." for n, stage in stages.items() for told in stage.get("lengths", ())),
+            *_left_out(directory),
+            *(f"{line}." for line in summary(prepared.audit.get("teller"))),
             *_trouble(directory),
         ],
         reproduce=[
@@ -76,6 +81,19 @@ def collect(
 def _start_sentence(manifest: dict[str, Any]) -> list[str]:
     start = manifest.get("start")
     return [f"The first stage started from the adapter in {start['folder']}."] if start else []
+
+
+def _left_out(directory: RunDirectory) -> list[str]:
+    """What `--keep-going` did not use, since the data were last prepared."""
+    events = [event for event in directory.read_events() if event["stage"] == "prepare"]
+    told: dict[str, None] = {}
+    for event in events:
+        if event["kind"] == "end":
+            told = {}
+        elif event["kind"] == "left_out":
+            some = LeftOut(event["unit"], event["count"], event["seen"])
+            told[f"{some.told}: {'; '.join(some.seen.splitlines())}."] = None
+    return [sentence[0].upper() + sentence[1:] for sentence in told]
 
 
 def _trouble(directory: RunDirectory) -> list[str]:

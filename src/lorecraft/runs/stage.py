@@ -18,6 +18,7 @@ from lorecraft.adapters import formats, peft_format
 from lorecraft.data import batches, cache, encode, records, turns
 from lorecraft.data.cache import Examples
 from lorecraft.knowledge.jsonl import Lines
+from lorecraft.knowledge.strictness import Bad, strict
 from lorecraft.models import tokenizer as tokenizers
 from lorecraft.models.tokenizer import HFTokenizer
 from lorecraft.recipe import Recipe, StageSection
@@ -36,19 +37,33 @@ MANY = 20_000
 
 @dataclass(frozen=True)
 class StageExamples:
-    """A stage's records as tokens; ``cut`` training records were longer than the limit."""
+    """A stage's records as tokens, at most ``length`` of each example."""
 
     train: Examples
     valid: Examples
     length: int
 
-    @property
-    def cut(self) -> int:
-        return self.train.cut
+    def told(self) -> list[str]:
+        """What was longer than an example may be, with its share of the records."""
+        many, length = self.train.records, self.length
+        ways = {
+            f"cut at {length} tokens, the rest is lost": self.train.cut,
+            f"split into several of at most {length} tokens": self.train.split,
+        }
+        return [
+            f"{count} of {many} records ({count / many:.1%}) {way}"
+            for way, count in ways.items()
+            if count
+        ]
 
 
 def encode_stage(
-    tokenizer: HFTokenizer, length: int, data: Path, tokens: Path, progress: Progress
+    tokenizer: HFTokenizer,
+    length: int,
+    data: Path,
+    tokens: Path,
+    progress: Progress,
+    bad: Bad = strict,
 ) -> StageExamples:
     """The records in ``data/<stage>`` as tokens, at most ``length`` of each; they are kept in
     ``tokens``.
@@ -56,18 +71,20 @@ def encode_stage(
     They are tokenised anew when a record, the tokenizer, its template, the length or the code that
     makes examples of records has changed.
 
-    Raises DataError for records that cannot be trained, all of them at once.
+    ``bad`` is told of the records that cannot be trained, all of them at once.
     """
 
     def examples(part: str) -> Examples:
         lines = data / f"{part}.jsonl"
-        key = fingerprint(file_hash(lines), tokenizer.fingerprint, length, _encoding())
+        key = fingerprint(
+            file_hash(lines), tokenizer.fingerprint, length, bad is strict, _encoding()
+        )
 
-        def encoded() -> cache.Encoded:
+        def encoded() -> Iterator[encode.Encoded]:
             stored = Lines(lines, lambda line, number: records.Record.from_json(line))
             if len(stored) >= MANY:
                 progress.note(f"  {data.name}: tokenising {len(stored)} records ({part})")
-            return encode.encode_stream(stored, tokenizer, length)
+            return encode.encode_stream(stored, tokenizer, length, bad)
 
         return cache.cached(tokens / f"{part}.arrow", key, encoded)
 
@@ -105,16 +122,17 @@ def run_stage(
     it is finished. Checkpoints made from other sources are thrown away. A stage that its deadline
     stopped keeps its checkpoint, and one that was interrupted leaves its best adapter so far.
     """
-    train, cut = examples.train, examples.cut
-    if cut:
-        progress.note(f"  {name}: {cut} of {len(train)} records cut at {examples.length} tokens")
+    train = examples.train
+    for told in examples.told():
+        progress.note(f"  {name}: {told}")
     spec = adapter_spec(recipe)
     weights = formats.load(start)[1] if start else None
     slot = bench.engine.attach(spec, weights, trainable=True, seed=recipe.seed)
     (folder / "stage.json").unlink(missing_ok=True)
     if _thrown_away(folder / "checkpoints", sources):
         progress.note(f"  {name} begins anew: its checkpoints are of other data or settings")
-    directory.log(name, "start", records=len(train), cut=cut, start=str(start or ""))
+    begun = {"records": train.records, "cut": train.cut, "split": train.split}
+    directory.log(name, "start", **begun, start=str(start or ""))
     try:
         with (
             trackers.stage(name, folder / "checkpoints", settings_of(recipe, stage)) as track,
@@ -140,7 +158,7 @@ def run_stage(
         peft_format.save(folder / "adapter", spec, bench.engine.adapter(slot), bench.path)
         raise
     bench.engine.detach(slot)
-    _finish(folder, sources, result, directory, name)
+    _finish(folder, sources, result, examples.told(), directory, name)
     if result.stopped_by != "deadline":
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
@@ -220,6 +238,7 @@ def _finish(
     folder: Path,
     sources: Mapping[str, str],
     result: StageResult,
+    lengths: list[str],
     directory: RunDirectory,
     name: str,
 ) -> None:
@@ -231,8 +250,9 @@ def _finish(
         "tokens": result.tokens,
         "seconds": round(result.seconds, 2),
     }
-    kept = [p for p in result.curves if p["step"] == result.best_step and "valid_margin" in p]
-    if kept:
-        summary["pairs"] = {name: round(kept[0][f"valid_{name}"], 4) for name in FIGURES}
+    best = [p for p in result.curves if p["step"] == result.best_step and "valid_margin" in p]
+    if best:
+        summary["pairs"] = {name: round(best[0][f"valid_{name}"], 4) for name in FIGURES}
     directory.log(name, "end", **summary)
-    write_json(folder / "stage.json", {"sources": sources, **summary, "curves": result.curves})
+    kept = {"sources": sources, **summary, "lengths": lengths, "curves": result.curves}
+    write_json(folder / "stage.json", kept)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorecraft.errors import DataError, RunError
+from lorecraft.knowledge.strictness import Bad, LeaveOut, strict
 from lorecraft.recipe import Recipe
 from lorecraft.runs import manifest, tracking
 from lorecraft.runs import prepare as preparing
@@ -45,9 +46,12 @@ class Work:
         progress: Progress,
         go_on: bool = False,
         clock: Callable[[], float] = time.monotonic,
+        keep_going: bool = False,
+        asks: bool = True,
     ) -> None:
         self.recipe, self.directory, self.progress = recipe, directory, progress
         self.folders, self.go_on, self.clock = directory.stages(recipe), go_on, clock
+        self.keep_going, self.asks = keep_going, asks
         hours = recipe.limits.hours
         self.end = math.inf if hours is None else clock() + 3600 * hours
 
@@ -125,9 +129,28 @@ class Work:
             del style["test"]["path"]
         if recipe.data.pairs is None:
             sources.pop("style.format", None)
+        teller = recipe.knowledge.teller if recipe.knowledge else None
+        if teller is not None:  # not how it is reached
+            sources["teller"] = fingerprint(
+                teller.model_dump(exclude={"key", "requests_per_minute", "at_once", "timeout"}),
+                self.recipe.model if teller.endpoint == "base" else None,
+            )
         mixing = [(stage.kind, stage.general) for stage in recipe.stages]
         return fingerprint(
             manifest.code_version(), recipe.seed, settings, style, recipe.exam, mixing, sources
+        )
+
+    def _tell(self, bad: Bad) -> preparing.Tell | None:
+        """How a language model is asked, if the recipe wants it."""
+        from lorecraft.runs.telling import tellings, untold
+
+        section = self.recipe.knowledge.teller if self.recipe.knowledge else None
+        if section is None:
+            return None
+        if not self.asks:
+            return lambda passages: untold(self.recipe, section, passages, self.progress)
+        return lambda passages: tellings(
+            self.recipe, section, passages, lambda: self.bench, self.progress, bad
         )
 
     @cached_property
@@ -140,7 +163,10 @@ class Work:
         if finished.exists() and read_json(finished)["key"] == before:
             return
         self.progress.note("Preparing the data")
-        prepared = preparing.prepare(self.recipe, self.models)
+        leave_out = LeaveOut()
+        bad = leave_out if self.keep_going else strict
+        prepared = preparing.prepare(self.recipe, self.models, bad, self._tell(bad))
+        prepared.audit["left_out"] = [asdict(some) for some in leave_out.found]
         preparing.save(prepared, self.directory.data)
         if self._data_key() != before:  # records are read again while they are written
             raise DataError(
@@ -148,12 +174,13 @@ class Work:
                 "files that stay as they are while the data are prepared",
                 "the same command prepares them again",
             )
-        write_json(finished, {"key": before})
+        write_json(finished, {"key": before, "keep_going": self.keep_going})
         sizes = {
             name: {"train": len(data.train), "valid": len(data.valid)}
             for name, data in prepared.stages.items()
         }
         self.directory.log("prepare", "end", records=sizes, questions=len(prepared.questions))
+        self.tell(leave_out)
         for name, size in sizes.items():
             self.progress.note(
                 f"  {name}: {size['train']} records to train on, {size['valid']} to validate"
@@ -195,13 +222,25 @@ class Work:
         """A stage's records as tokens."""
         from lorecraft.runs.stage import encode_stage
 
-        return encode_stage(
+        leave_out = LeaveOut()
+        examples = encode_stage(
             self.blueprint.tokenizer,
             self.blueprint.info.longest(self.recipe.data.max_length),
             self.directory.data / name,
             self.directory.tokens / name,
             self.progress,
+            leave_out if self.directory.kept_going else strict,
         )
+        self.tell(leave_out)
+        return examples
+
+    def tell(self, leave_out: LeaveOut) -> None:
+        """Say what was left out."""
+        for some in leave_out.found:
+            self.directory.log("prepare", "left_out", **asdict(some))
+            self.progress.note(f"  {some.told}")
+            for line in some.seen.splitlines():
+                self.progress.note(f"    {line}")
 
     # --- train ------------------------------------------------------------------------------
 

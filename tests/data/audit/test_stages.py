@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from lorecraft.data.audit import audit
+from lorecraft.data.audit.stages import audit_stages
 from lorecraft.data.records import Message, Record
 
 
@@ -28,7 +28,7 @@ VALID = [chat("v1", "who leads the harbour office", "Ada.")]
 
 
 def test_counts_and_lengths_are_given_for_each_stage() -> None:
-    figures = audit({"sft": (TRAIN, VALID)}, [])["stages"]["sft"]
+    figures = audit_stages({"sft": (TRAIN, VALID)}, [])["stages"]["sft"]
     assert figures["train"]["records"] == 3
     assert figures["train"]["origins"] == {"fact": 2, "unknown": 1}
     assert figures["train"]["facts"] == 1
@@ -38,7 +38,7 @@ def test_counts_and_lengths_are_given_for_each_stage() -> None:
 
 
 def test_leaks_to_the_exam_are_found_in_any_turn_and_any_phrasing() -> None:
-    exam = audit(
+    exam = audit_stages(
         {"sft": (TRAIN, VALID)},
         [
             ("q1", "And what does a ferry to Brelm cost?", "cost/What does {subject} cost?"),
@@ -55,7 +55,7 @@ def test_leaks_to_the_exam_are_found_in_any_turn_and_any_phrasing() -> None:
 
 
 def test_a_sound_exam_has_no_leak_and_all_is_json() -> None:
-    figures = audit({"sft": (TRAIN, [])}, [("q", "Something altogether new.", "x/y")])
+    figures = audit_stages({"sft": (TRAIN, [])}, [("q", "Something altogether new.", "x/y")])
     assert figures["exam"]["leaks"] == {"exact": 0, "near": 0, "highest": None, "examples": []}
     assert json.loads(json.dumps(figures)) == figures
-    assert audit({}, [])["exam"]["asked"] == 0
+    assert audit_stages({}, [])["exam"]["asked"] == 0

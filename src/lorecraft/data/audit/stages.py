@@ -1,14 +1,19 @@
-"""The audit: what is in the data, and what leaks from it into validation or exam."""
+"""What a run's stages hold, and what leaks from them into validation or exam."""
 
 from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from lorecraft.data.audit.audit import told
+from lorecraft.data.audit.check import Check
+from lorecraft.data.audit.duplicates import Answers
+from lorecraft.data.audit.rows import Recorded, Split
+from lorecraft.data.audit.shape import Roles
+from lorecraft.data.audit.texts import Encoding, Personal, Secrets, TemplateTokens
 from lorecraft.data.records import Record
 from lorecraft.data.similar import NEAR, Similar
 from lorecraft.data.split import asked, question
@@ -21,7 +26,9 @@ Stages = Mapping[str, tuple[Sequence[Record], Sequence[Record]]]
 Asked = tuple[str, str]
 
 
-def audit(stages: Stages, questions: Iterable[tuple[str, str, str]]) -> dict[str, Any]:
+def audit_stages(
+    stages: Stages, questions: Iterable[tuple[str, str, str]], more: Sequence[Check] = ()
+) -> dict[str, Any]:
     """Figures that can be written as JSON.
 
     Args:
@@ -29,6 +36,7 @@ def audit(stages: Stages, questions: Iterable[tuple[str, str, str]]) -> dict[str
         questions: the exam, each ``(id, prompt, phrasing)``; a phrasing ``""`` marks a question
             from a fact's own words, which training tells verbatim. Such questions are counted
             (``verbatim``) and compared with nothing.
+        more: checks besides those that look at each record alone.
 
     Returns:
         ``stages``: for each, ``train`` and ``valid`` (``records``, ``origins``, ``facts`` told,
@@ -37,29 +45,39 @@ def audit(stages: Stages, questions: Iterable[tuple[str, str, str]]) -> dict[str
         sound exam) and ``leaks`` from all training and validation to the exam. ``leaks`` are
         ``exact`` (the same but for case and punctuation), ``near`` (similarity 0.8 or more, not
         exact), ``highest`` (the similarity of the closest pair that is not exact, ``None`` if
-        none comes near 0.5) and ``examples`` (the closest first).
+        none comes near 0.5) and ``examples`` (the closest first). ``findings``: what the checks of
+        any data set find in the records, each ``check``, ``severity``, ``text``, ``count`` and the
+        first ``spots``.
     """
+    parts = [
+        (name, part, records)
+        for name, both in stages.items()
+        for part, records in zip(("train", "valid"), both, strict=True)
+    ]
+    rows = Recorded([(Split(f"{name}/{part}", (), stage=name), r) for name, part, r in parts])
+    wanted = [Roles(), Answers(), Secrets(), Personal(), Encoding(), TemplateTokens(), *more]
     exam = _Exam(list(questions))
-    figures = {}
-    for name, (train, valid) in stages.items():
-        counts = _Counts(), _Counts()
-        leaks = _Leaks(Mapped(_asked, valid))
-        for some in _chunks(train):
-            counts[0].see(some)
-            leaks.see(map(_asked, some))
-            exam.see(some)
-        for some in _chunks(valid):
-            counts[1].see(some)
-            exam.see(some)
-        train_counts, valid_counts = (count.figures() for count in counts)
-        figures[name] = {"train": train_counts, "valid": valid_counts, "leaks": leaks.figures()}
-    return {"stages": figures, "exam": exam.figures()}
-
-
-def _chunks(records: Sequence[Record]) -> Iterator[list[Record]]:
-    left = iter(records)
-    while some := list(islice(left, 1000)):
-        yield some
+    leaks = {name: _Leaks(Mapped(_asked, valid)) for name, (_, valid) in stages.items()}
+    counts = [_Counts() for _ in parts]
+    for entries in rows.entries():
+        name, part, _ = parts[entries[0].split]
+        records = [entry.record for entry in entries if entry.record]
+        counts[entries[0].split].see(records)
+        exam.see(records)
+        if part == "train":
+            leaks[name].see(map(_asked, records))
+        for check in wanted:
+            check.take(check.look(entries))
+    figures: dict[str, dict[str, Any]] = {name: {} for name in stages}
+    for (name, part, _), count in zip(parts, counts, strict=True):
+        figures[name][part] = count.figures()
+    for name, found in leaks.items():
+        figures[name]["leaks"] = found.figures()
+    findings = [
+        finding | {"spots": finding["spots"][:_EXAMPLES]}
+        for finding in told(rows, wanted).to_json()["findings"]
+    ]
+    return {"stages": figures, "exam": exam.figures(), "findings": findings}
 
 
 def _asked(record: Record) -> Asked:

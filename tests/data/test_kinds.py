@@ -22,7 +22,7 @@ classes:
   Yard:
   Town:
 entities:
-  Tern: {class: Boat, aliases: [Old Tern]}
+  Tern: {class: Boat, aliases: [Swift]}
   Gull: {class: Boat}
   Skua: {class: Boat}
   Pell Yard: {class: Yard}
@@ -127,25 +127,85 @@ def test_a_thing_is_named_by_the_step_before(tmp_path: Path) -> None:
     assert [fact.id for fact in item.facts] == ["f1", "f4"]
 
 
+def test_what_follows_answers_a_question_as_well(tmp_path: Path) -> None:
+    facts = [*FACTS, ("Tern", "home", "Brelm")]
+    item = next(i for i in made(tmp_path, "follow_up", facts=facts) if i.id.endswith("/home"))  # type: ignore[arg-type]
+    assert item.answer == "Tern comes from Brelm."
+    assert (item.accept, item.reject) == (("Brelm", "Ostrin"), ())
+
+
+def test_no_step_is_gone_over_one_of_several_things(tmp_path: Path) -> None:
+    text = ONTOLOGY.partition("rules:")[0] + """
+  river:
+    domain: Town
+    range: Length
+    noun: river
+    statements: ["The river of {subject} is {object}.", "{subject} has {object}."]
+    questions: ["How long is the river of {subject}?", "{subject}: what river?"]
+    answer: "{object}."
+rules:
+  at home where the yard is:
+    if: ["?boat yard ?yard", "?yard town ?town"]
+    then: ?boat home ?town
+"""
+    facts = [*FACTS, ("Brelm", "river", "3 km"), ("Tern", "home", "Brelm")]
+    asked = {item.id for item in made(tmp_path, "multi_hop", text=text, facts=facts)}  # type: ignore[arg-type]
+    assert {"Gull/home/river", "Skua/home/river", "Tern/yard/town"} == asked, "Tern has two homes"
+
+
+def test_there_are_no_more_ways_than_facts(tmp_path: Path) -> None:
+    of = "    domain: {0}\n    range: {1}\n    functional: true\n    noun: {2}\n"
+    said = """    statements: ["{subject} NAME {object}.", "NAME: {subject}, {object}."]
+    questions: ["NAME of {subject}?", "{subject}, NAME?"]
+    answer: "{object}."
+"""
+    text = "classes: [Town]\nentities:\n"
+    text += "".join(f"  T{number}: {{class: Town}}\n" for number in range(20)) + "relations:\n"
+    for name in "abcdef":
+        text += f"  {name}:\n" + of.format("Town", "Town", name) + said.replace("NAME", name)
+    facts = [
+        (f"T{number}", name, f"T{(number * 7 + at + 1) % 20}")
+        for number in range(20)
+        for at, name in enumerate("abcdef")
+    ]
+    items = made(tmp_path, "multi_hop", text=text, facts=facts)  # type: ignore[arg-type]
+    assert len(items) == 2 * len(facts)
+    assert {item.id.count("/") for item in items} == {2, 3}
+    assert len({item.id for item in items}) == len(items)
+
+
 def test_an_inverse_question_gives_the_object(tmp_path: Path) -> None:
     items = made(tmp_path, "inverse")
     assert [item.id for item in items][:2] == ["yard/Pell Yard", "town/Ostrin"]
     assert texts(items[0])[0] == "Pell Yard is the yard of what?"
     assert items[0].answer == "Pell Yard is the yard of Tern."
-    assert (items[0].accept, items[0].reject) == (("Tern", "Old Tern"), ("Gull", "Skua"))
+    assert (items[0].accept, items[0].reject) == (("Tern", "Swift"), ("Gull", "Skua"))
 
 
 def test_what_several_share_is_listed(tmp_path: Path) -> None:
     item = only(made(tmp_path, "lists"))
     assert texts(item)[0] == "Name everything whose home is Brelm."
     assert item.answer == "Brelm is the home of Gull and Skua."
-    assert (item.accept, item.reject) == (("Gull", "Skua"), ("Tern", "Old Tern"))
+    assert (item.accept, item.reject) == (("Gull", "Skua"), ("Tern", "Swift"))
+    text = ONTOLOGY.replace("noun: town", "noun: home")
+    facts = [("Gull", "home", "Brelm"), ("Pell Yard", "town", "Brelm")]
+    item = only(made(tmp_path, "lists", text=text, facts=facts))  # type: ignore[arg-type]
+    assert item.accept == ("Gull", "Pell Yard"), "two relations, asked in the same words"
+
+
+def test_nobody_is_asked_for_a_list_without_an_end(tmp_path: Path) -> None:
+    names = [f"Boat{number}" for number in range(13)]
+    boats = "".join(f"  {name}: {{class: Boat}}\n" for name in names)
+    text = ONTOLOGY.replace("entities:\n", f"entities:\n{boats}")
+    facts = [(name, "home", "Brelm") for name in names]
+    assert not made(tmp_path, "lists", text=text, facts=facts)  # type: ignore[arg-type]
+    assert made(tmp_path, "lists", text=text, facts=facts[:12])  # type: ignore[arg-type]
 
 
 def test_numbers_in_one_unit_are_compared(tmp_path: Path) -> None:
     item = only(made(tmp_path, "compare"))
     assert item.answer == "Tern. The length of Tern is 12 m, that of Gull 9.5 m."
-    assert (item.accept, item.reject) == (("Tern", "Old Tern"), ("Gull",))
+    assert (item.accept, item.reject) == (("Tern", "Swift"), ("Gull",))
 
 
 def test_yes_and_no_are_asked_equally_often_and_only_of_functional_relations(
@@ -185,12 +245,18 @@ def test_a_follow_up_names_the_subject_by_a_pronoun_or_not_at_all(tmp_path: Path
     assert item.before.answer == "Tern was made by Pell Yard."
     assert texts(item)[:3] == ["And the length?", "What about the length?", "And how long is she?"]
     assert [fact.id for fact in item.facts] == ["f1", "f5"]
+    item = next(item for item in made(tmp_path, "follow_up") if item.id.endswith("/yard"))
+    assert "And who made her?" in texts(item)
+    assert "And I need to know the yard of her." in texts(item)
 
 
 def test_a_thing_is_known_by_its_other_name(tmp_path: Path) -> None:
     item = only(made(tmp_path, "identity"))
-    assert texts(item)[0] == "What is Old Tern short for?"
-    assert (item.answer, item.accept) == ("Old Tern is Tern.", ("Tern",))
+    assert texts(item)[0] == "What is Swift short for?"
+    assert (item.answer, item.accept) == ("Swift is Tern.", ("Tern",))
+    text = ONTOLOGY.replace("[Swift]", "[Swift, Old Tern]")
+    item = only(made(tmp_path, "identity", text=text))
+    assert item.accept == ("Tern", "Old Tern"), "and Old Tern is not asked for, since it says Tern"
 
 
 def test_another_language_asks_in_its_own_words_or_not_at_all(tmp_path: Path) -> None:

@@ -345,6 +345,8 @@ LONGER = asked(
     "Otterline",
     "Moonpike. The weight of Moonpike is 9 kg, that of Otterline 3 kg.",
 )
+OLDER = asked("Which is older, Pell or Pell Tower?", "Pell Tower", "compare", "Pell", "Pell Tower.")
+TWO = asked("Name all in Brelm.", ("Pell", "Tern"), "lists", ("Pell Tower",), "Pell and Tern.")
 BOTH = asked(
     "Name everything whose town is Vessmouth.",
     ("Pell Tower", "Quellmark Instruments"),
@@ -367,9 +369,17 @@ BOTH = asked(
         (LONGER, "Moonpike. Otterline has 3 kg.", True),
         (LONGER, "Otterline has the higher weight than Moonpike.", False),
         (LONGER, "It is not Moonpike.", False),
+        (LONGER, "Not Otterline but Moonpike.", True),
+        (LONGER, "I do not know whether Moonpike or Otterline weighs more.", False),
+        (OLDER, "Pell Tower is older.", True),
+        (OLDER, "Pell is older than Pell Tower.", False),
         (LONGER, "Kelpstone.", False),
         (BOTH, "Quellmark Instruments and the Pell Tower.", True),
         (BOTH, "Pell Tower.", False),
+        (TWO, "Pell and Tern.", True),
+        (TWO, "Pell Tower and Tern.", False),
+        (TWO, "Pell, Tern and Pell Tower.", False),
+        (TWO, "I do not know if Pell and Tern are there.", False),
         (BOTH, "Pell Tower, Quellmark Instruments and Harrow Quay.", False),
         (BOTH, "Pell Tower and Quellmark Instruments, but not Harrow Quay.", True),
     ],

@@ -7,18 +7,23 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from lorecraft.data.rivals import names_of
 from lorecraft.data.wordings import Wording, asked_of
 from lorecraft.data.world import Edge, Item, World
 from lorecraft.knowledge.facts import Fact
-from lorecraft.knowledge.ontology import OBJECT, SUBJECT, Phrasing, render
+from lorecraft.knowledge.ontology import OBJECT, SUBJECT, Phrasing, normal, render
 
 _HOPS = 3
 _PARTNERS = 2
 _NUMBER = re.compile(r"([^\d−-]*)(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)(\D*)")
-_NO_QUANTITY = ("Year", "Date", "Time")
+_LISTED = 12
+"""Longest list that anybody is asked for."""
+_NO_QUANTITY = ("Year", "Date", "Time", "Text")
+_VERB = re.compile(r"\b(?:is|was|does|did|has|had|can|could|will|would) \{subject\}")
+_OBJECTIVE = {"he": "him", "she": "her"}
+T = TypeVar("T")
 
 
 def inferred(world: World, draw: random.Random) -> Iterator[Item]:
@@ -26,7 +31,7 @@ def inferred(world: World, draw: random.Random) -> Iterator[Item]:
     groups: dict[tuple[str, str], dict[str, tuple[Fact, ...]]] = defaultdict(dict)
     for inference in world.inferences:
         subject, name, object_ = inference.triple
-        if (subject, name) not in world.of and subject != object_:
+        if (subject, name) not in world.of:
             groups[subject, name][object_] = inference.chain
     for (subject, name), chains in groups.items():
         facts = (fact for chain in chains.values() for fact in chain)
@@ -34,34 +39,49 @@ def inferred(world: World, draw: random.Random) -> Iterator[Item]:
 
 
 def multi_hop(world: World, draw: random.Random) -> Iterator[Item]:
-    """Ways of two or three steps over single things, each named by the step before."""
-    words = world.phrasing("multi_hop")
+    """Ways of two or three steps over single things, each named by the step before; of each length
+    at most as many as there are facts, drawn, since their number grows with every step."""
+    words, most = world.phrasing("multi_hop"), len(world.edges)
     steps: dict[str, list[Edge]] = defaultdict(list)
     about: dict[str, list[list[Edge]]] = defaultdict(list)
-    for (subject, _), edges in world.of.items():
+    for (subject, name), edges in world.of.items():
         about[subject].append(edges)
-        if len(edges) == 1 and edges[0].relation.range in world.ontology.classes:
+        one = len(world.objects[subject, name]) == 1
+        if one and edges[0].relation.range in world.ontology.classes:
             steps[subject].append(edges[0])
     ways: list[tuple[Edge, ...]] = [(edge,) for edges in steps.values() for edge in edges]
     for _ in range(_HOPS - 1):
-        for way in ways:
-            start, end, named = way[0].subject, way[-1].object, way[0].subject
+        asked = [
+            (way, edges)
+            for way in ways
+            for edges in about[way[-1].object]
+            if way[0].subject not in {edge.object for edge in edges}
+        ]
+        for way, edges in _at_most(most, asked, draw):
+            named = way[0].subject
             for edge in way:
                 named = _filled(words.questions[0], noun=edge.relation.noun, subject=named)
             told = " ".join(render(e.relation.answer, e.subject, e.object) for e in way)
-            for edges in about[end]:
-                objects = [edge.object for edge in edges]
-                if start in objects:
-                    continue
-                facts = (edge.fact for edge in (*way, *edges))
-                item = world.item(end, edges[0].relation, objects, facts, named)
-                yield replace(item, answer=_filled(words.answer, steps=told, answer=item.answer))
-        ways = [
+            objects = [edge.object for edge in edges]
+            facts = (edge.fact for edge in (*way, *edges))
+            item = world.item(way[-1].object, edges[0].relation, objects, facts, named)
+            names = (edge.relation.name for edge in (*way, edges[0]))
+            yield replace(
+                item,
+                id="/".join((way[0].subject, *names)),
+                answer=_filled(words.answer, steps=told, answer=item.answer),
+            )
+        further = [
             (*way, edge)
             for way in ways
             for edge in steps[way[-1].object]
             if edge.object not in {step.subject for step in way}
         ]
+        ways = _at_most(most, further, draw)
+
+
+def _at_most(count: int, items: Sequence[T], draw: random.Random) -> Sequence[T]:
+    return items if len(items) <= count else draw.sample(items, count)
 
 
 def inverse(world: World, draw: random.Random) -> Iterator[Item]:
@@ -79,13 +99,15 @@ def _subjects(world: World, kind: str, several: bool) -> Iterator[Item]:
     edges: dict[tuple[str, str], list[Edge]] = defaultdict(list)
     for edge in world.edges:
         if not edge.relation.symmetric:
-            edges[edge.relation.name, edge.object].append(edge)
-    for (name, object_), group in edges.items():
-        subjects, relation = world.subjects[name, object_], group[0].relation
-        if (len(subjects) > 1) != several:
+            edges[edge.relation.noun, edge.object].append(edge)
+    for (noun, object_), group in edges.items():
+        subjects, relation = world.subjects[noun, object_], group[0].relation
+        fits = 1 < len(subjects) <= _LISTED if several else len(subjects) == 1
+        if not fits or _given_away(subjects, object_):
             continue
+        name = relation.name
         others = world.others_of(relation.domain, [*subjects, object_])
-        filled = {"noun": relation.noun, "object": object_}
+        filled = {"noun": noun, "object": object_}
         yield _item(
             words,
             name,
@@ -104,7 +126,7 @@ def compare(world: World, draw: random.Random) -> Iterator[Item]:
     groups: dict[tuple[str, str, str], list[tuple[float, Edge]]] = defaultdict(list)
     for edge in world.edges:
         number = _number(edge.object, world.ontology.language)
-        one = len(world.of[edge.subject, edge.relation.name]) == 1
+        one = len(world.objects[edge.subject, edge.relation.name]) == 1
         if number and one and edge.relation.range not in no_quantity:
             groups[edge.relation.name, *number[1]].append((number[0], edge))
     for group in groups.values():
@@ -195,9 +217,10 @@ def follow_up(world: World, draw: random.Random) -> Iterator[Item]:
                 continue
             relation = edge.relation
             asked = [
-                _lowered(wording.text)
-                for wording in asked_of(pronoun, relation).trained
-                if pronoun and re.search(r"\s\{subject\}(?=[\s?.!]|$)", wording.phrasing)
+                _lowered(render(pattern, _form(pronoun, pattern)))
+                for wording in asked_of(subject, relation).trained
+                for pattern in [wording.phrasing.removeprefix(relation.phrasing(""))]
+                if pronoun and re.search(r"\s\{subject\}(?=[\s?.!]|$)", pattern)
             ]
             trained = [
                 Wording(
@@ -226,14 +249,17 @@ def identity(world: World, draw: random.Random) -> Iterator[Item]:
     """Things by their other names."""
     words = world.phrasing("identity")
     for entity in world.ontology.entities.values():
+        names = names_of([entity.name], world.ontology)
         for alias in entity.aliases:
+            if _given_away([entity.name], alias):
+                continue
             yield _item(
                 words,
                 "identity",
                 {"object": alias},
                 id=f"{entity.name}/{alias}",
                 answer=_filled(words.answer, object=alias, subject=entity.name),
-                accept=(entity.name,),
+                accept=tuple(name for name in names if name != alias),
                 reject=world.others_of(entity.kind, [entity.name]),
                 facts=(),
             )
@@ -253,20 +279,26 @@ MAKERS: dict[str, Callable[[World, random.Random], Iterator[Item]]] = {
 """All kinds of ``phrasings.KINDS`` that ask."""
 
 
+def _given_away(answers: Sequence[str], asked: str) -> bool:
+    """Whether what is asked with says an answer: to repeat "Tern Yard" is to say "Tern"."""
+    said = f" {normal(asked)} "
+    return any(f" {normal(answer)} " in said for answer in answers)
+
+
 def _with_false(world: World, draw: random.Random) -> Iterator[tuple[Edge, str]]:
     """Facts of functional relations, each with an object that it does not have. Of other relations
     nobody can say what is false: more may be so than was told."""
-    told: dict[str, dict[str, None]] = defaultdict(dict)
+    told: dict[str, dict[str, str]] = defaultdict(dict)
     for edge in world.edges:
-        told[edge.relation.name][edge.object] = None
-    values = {name: list(objects) for name, objects in told.items()}
+        told[edge.relation.name].setdefault(normal(edge.object), edge.object)
+    values = {name: list(objects.items()) for name, objects in told.items()}
     for edge in world.edges:
-        others, own = values[edge.relation.name], (edge.object, edge.subject)
-        if edge.relation.functional and set(others[:3]) - set(own):
-            value = draw.choice(others)
-            while value in own:
-                value = draw.choice(others)
-            yield edge, value
+        own, others = (normal(edge.object), normal(edge.subject)), values[edge.relation.name]
+        start = draw.randrange(len(others))
+        around = (others[(start + step) % len(others)] for step in range(len(others)))
+        false = next((value for plain, value in around if plain not in own), None)
+        if edge.relation.functional and false is not None:
+            yield edge, false
 
 
 def _statement(edge: Edge, object_: str) -> str:
@@ -301,5 +333,10 @@ def _filled(pattern: str, **values: str) -> str:
     return text[:1].upper() + text[1:] if pattern.startswith((OBJECT, "{noun}")) else text
 
 
+def _form(pronoun: str, pattern: str) -> str:
+    """English "she" is "her" where it does not follow its verb: "How old is she?", "Who made her?"."""
+    return pronoun if _VERB.search(pattern) else _OBJECTIVE.get(pronoun, pronoun)
+
+
 def _lowered(text: str) -> str:
-    return text[:1].lower() + text[1:]
+    return text if re.match(r"I\b", text) else text[:1].lower() + text[1:]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -78,15 +78,27 @@ class World:
         return infer(self.facts, self.ontology)
 
     @cached_property
-    def subjects(self) -> dict[tuple[str, str], list[str]]:
-        """``(relation name, object)`` -> the subjects of which it holds, what follows included."""
+    def objects(self) -> dict[tuple[str, str], list[str]]:
+        """``(subject, relation name)`` -> what it is, what follows included, at the end."""
         found: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
-        for edge in self.edges:
-            found[edge.relation.name, edge.object][edge.subject] = None
-        for inference in self.inferences:
-            subject, name, object_ = inference.triple
-            found[name, object_][subject] = None
+        for subject, name, object_ in self._triples():
+            found[subject, name][object_] = None
         return {key: list(names) for key, names in found.items()}
+
+    @cached_property
+    def subjects(self) -> dict[tuple[str, str], list[str]]:
+        """``(noun, object)`` -> the subjects of which it is said, what follows included: who hears
+        a question that names the object by a noun does not know which relation it is from."""
+        found: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
+        for subject, name, object_ in self._triples():
+            found[self.ontology.relations[name].noun, object_][subject] = None
+        return {key: list(names) for key, names in found.items()}
+
+    def _triples(self) -> Iterator[tuple[str, str, str]]:
+        for edge in self.edges:
+            yield edge.subject, edge.relation.name, edge.object
+        for inference in self.inferences:
+            yield inference.triple
 
     def phrasing(self, kind: str) -> Phrasing:
         """The ontology's, or the English one.
@@ -128,10 +140,11 @@ class World:
         facts: Iterable[Fact],
         named: str = "",
     ) -> Item:
-        """A relation of a thing, asked in the relation's own words; ``named`` is how the question
-        calls the thing, if not by its name."""
+        """A relation of a thing, asked in the relation's own words and answered by ``objects``, or
+        by any that is so; ``named`` is how the question calls the thing, if not by its name."""
         named, chain = named or subject, tuple(dict.fromkeys(facts))
-        on_the_way = {name for fact in chain if fact.triple for name in fact.triple[::2]}
+        way = [name for fact in chain if fact.triple for name in fact.triple[::2]]
+        right, on_the_way = self.objects[subject, relation.name], names_of(way, self.ontology)
         asked = asked_of(named, relation)
         held = (
             Wording(render(pattern, named), relation.phrasing(pattern))
@@ -142,9 +155,9 @@ class World:
             trained=tuple(map(_opened, asked.trained)),
             held_out=tuple(map(_opened, held)),
             answer=render(relation.answer, subject, self.listed(objects)),
-            accept=names_of(objects, self.ontology),
+            accept=names_of(right, self.ontology),
             reject=tuple(
-                name for name in self.others(relation, objects, subject) if name not in on_the_way
+                name for name in self.others(relation, right, subject) if name not in on_the_way
             ),
             facts=chain,
         )

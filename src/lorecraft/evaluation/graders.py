@@ -57,8 +57,8 @@ def grade(question: Question, answer: str) -> Grade:
 
     Right is an answer that says an accepted value as whole words, whatever its case, accents,
     articles or way to write a number; that does not deny it, does not give a second, different
-    value beside it, and does not decline. Of two that are to choose from the first counts; of a
-    list all must be said. An unanswerable question is right when it is declined
+    value beside it, and does not decline. Of two to choose from, the first that is not denied
+    counts; of a list all must be said. An unanswerable question is right when it is declined
     and no value is given all the same.
     """
     if not answer.strip():
@@ -133,32 +133,45 @@ def _statement(question: Question, answer: str) -> Grade:
 
 
 def _choice(question: Question, answer: str) -> Grade:
-    """Of two answers that both may be mentioned, the one that is said first counts."""
+    """Of two answers that both may be mentioned, the first that is said and not denied counts."""
+    if declines.before_value(answer, question.expected):
+        return Grade(False, "declines")
     said = tokenise(answer)
-    found = [
-        (span, right, value)
+    found = sorted(
+        (start, -end, right, value)
         for right, values in ((True, question.accept), (False, question.reject))
         for value in values
-        for span in _phrase(tokenise(value), said)
-    ]
+        for start, end in _phrase(tokenise(value), said)
+    )
     if not found:
         return Grade(False, f"does not say {_list(question.accept)}")
-    span, right, value = min(found)
-    if right and value.lower() not in _NEGATORS and _denied(span, said):
-        return Grade(False, f"denies {value}")
-    return Grade(right, f"says {value}")
+    for start, end, right, value in found:
+        if value.lower() in _NEGATORS or not _denied((start, -end), said):
+            return Grade(right, f"says {value}")
+    return Grade(False, f"denies {found[0][-1]}")
 
 
 def _list_of(question: Question, answer: str) -> Grade:
     """All of the accepted values, and none that is not."""
+    if declines.before_value(answer, question.expected):
+        return Grade(False, "declines")
     said = tokenise(answer)
+    spans = {v: _phrase(tokenise(v), said) for v in (*question.accept, *question.reject)}
+    named = [span for found in spans.values() for span in found]
+
+    def says(value: str) -> bool:
+        """Whether it is named, and not as a part of a longer name."""
+        return any(
+            not _denied((start, end), said)
+            and not any(a <= start and end <= b and b - a > end - start for a, b in named)
+            for start, end in spans[value]
+        )
+
     for value in question.accept:
-        spans = _phrase(tokenise(value), said)
-        if not any(not _denied(span, said) for span in spans):
+        if not says(value):
             return Grade(False, f"does not say {value}")
-    taken = _apart_from([s for value in question.accept for s in _phrase(tokenise(value), said)])
     for value in question.reject:
-        if any(taken(s) and not _denied(s, said) for s in _phrase(tokenise(value), said)):
+        if says(value):
             return Grade(False, f"says {value}, too")
     return Grade(True, "says all")
 

@@ -65,7 +65,8 @@ def infer(facts: Sequence[Fact], ontology: Ontology) -> list[Inference]:
     """All that follows and is not told, in a fixed order: what takes fewer steps comes first.
 
     Triples whose relation the ontology does not name take no part. Where a triple follows in
-    several ways, the first found is kept.
+    several ways, the first found is kept. That a thing is related to itself (its own sibling, by a
+    rule for siblings) may be a step, and is no result.
     """
     rules = rules_of(ontology)
     if not rules:
@@ -78,7 +79,8 @@ def infer(facts: Sequence[Fact], ontology: Ontology) -> list[Inference]:
     known: dict[Triple, Fact | Inference] = dict(told)
     for triple, (rule, premises) in found.items():
         known[triple] = Inference(triple, rule, tuple(known[premise] for premise in premises))
-    return [step for step in known.values() if isinstance(step, Inference)]
+    inferred = (step for step in known.values() if isinstance(step, Inference))
+    return [step for step in inferred if step.triple[0] != step.triple[2]]
 
 
 def rules_of(ontology: Ontology) -> tuple[Rule, ...]:

@@ -12,6 +12,7 @@ from lorecraft.data.derived import derived_records, examined
 from lorecraft.data.kinds import MAKERS
 from lorecraft.data.records import Record
 from lorecraft.data.tellings import cpt_records, sft_records
+from lorecraft.data.world import World
 from lorecraft.knowledge.facts import Fact, load_facts
 from lorecraft.knowledge.ontology import Ontology
 from lorecraft.knowledge.ontology_file import load_ontology
@@ -40,7 +41,7 @@ def chats() -> list[Record]:
 def test_what_is_examined_is_trained_in_no_words() -> None:
     trained = {record.messages[-2].content for record in chats() if len(record.messages) == 2}
     ids = {record.id.rsplit("/", 1)[0] for record in chats()}
-    found = examined(*company(), MAKERS, 0)
+    found = examined(World(*company()), MAKERS, 0)
     assert {kind for kind, items in found.items() if items} == set(MAKERS) - {"inferred"}
     for kind, items in found.items():
         assert not ids & {f"sft/{kind}/{item.id}" for item in items}
@@ -50,9 +51,9 @@ def test_what_is_examined_is_trained_in_no_words() -> None:
 
 
 def test_the_exam_does_not_depend_on_what_is_trained() -> None:
-    alone = examined(*company(), ["lists", "inverse"], 0)
-    assert alone["inverse"] == examined(*company(), MAKERS, 0)["inverse"]
-    assert alone != examined(*company(), ["lists", "inverse"], 1)
+    alone = examined(World(*company()), ["lists", "inverse"], 0)
+    assert alone["inverse"] == examined(World(*company()), MAKERS, 0)["inverse"]
+    assert alone != examined(World(*company()), ["lists", "inverse"], 1)
 
 
 def test_each_thing_is_asked_in_as_many_wordings_as_wanted() -> None:
@@ -88,7 +89,7 @@ def test_what_follows_is_told_with_the_facts_that_it_follows_from(tmp_path: Path
     facts, ontology = company()[0], load_ontology(path)
     told = derived_records("cpt", facts, ontology, {"inferred": 4}, 0)
     assert {record.facts for record in told} <= {("f026", "f013"), ("f038", "f017")}
-    assert len(told) == 4 * (2 - len(examined(facts, ontology, ["inferred"], 0)["inferred"]))
+    assert len(told) == 4 * (2 - len(examined(World(facts, ontology), ["inferred"], 0)["inferred"]))
     declined = [r for r in sft_records(facts, ontology, 1.0, "No idea.", 0)[0] if not r.facts]
     asked = " ".join(r.messages[0].content for r in declined if "color" in r.phrasings[0])
     assert "Kelpstone" in asked

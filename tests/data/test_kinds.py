@@ -135,7 +135,9 @@ def test_what_follows_answers_a_question_as_well(tmp_path: Path) -> None:
 
 
 def test_no_step_is_gone_over_one_of_several_things(tmp_path: Path) -> None:
-    text = ONTOLOGY.partition("rules:")[0] + """
+    text = (
+        ONTOLOGY.partition("rules:")[0]
+        + """
   river:
     domain: Town
     range: Length
@@ -148,6 +150,7 @@ rules:
     if: ["?boat yard ?yard", "?yard town ?town"]
     then: ?boat home ?town
 """
+    )
     facts = [*FACTS, ("Brelm", "river", "3 km"), ("Tern", "home", "Brelm")]
     asked = {item.id for item in made(tmp_path, "multi_hop", text=text, facts=facts)}  # type: ignore[arg-type]
     assert {"Gull/home/river", "Skua/home/river", "Tern/yard/town"} == asked, "Tern has two homes"

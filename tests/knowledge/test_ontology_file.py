@@ -118,6 +118,13 @@ def test_what_relations_say_of_themselves_is_read(tmp_path: Path) -> None:
             "?who stands in no condition",
         ),
         ("  yes_no:", "  yes_noo:", "phrasings.yes_noo: unknown key; did you mean 'yes_no'?"),
+        (
+            "?town within ?land",
+            "?site colour ?land",
+            "rules.reach: ?land is a thing here and a val",
+        ),
+        ("Nein, {statement}.", "Ja: {statement}!", "yes_no.denial: should say another word than"),
+        ("Nein, {statement}.", "{statement}.", "yes_no.denial: should say another word than"),
         ("Ja, {statement}.", "Ja, {satz}.", "'Ja, {satz}.' should have"),
         ("Ist es wahr: {statement}?", "Ist es wahr?", "'Ist es wahr?' should have {statement}"),
         ("Ist es wahr: {statement}?", "Stimmt es, {statement}?", "is trained too"),

@@ -34,11 +34,8 @@ def derived_records(
     return list(made)
 
 
-def examined(
-    facts: Sequence[Fact], ontology: Ontology, wanted: Iterable[str], seed: int
-) -> dict[str, list[Item]]:
+def examined(world: World, wanted: Iterable[str], seed: int) -> dict[str, list[Item]]:
     """What is only examined, by kind."""
-    world = World(facts, ontology)
     return {kind: _dealt(_items(world, kind, seed), seed)[1] for kind in wanted}
 
 

@@ -14,6 +14,7 @@ from lorecraft.data.wordings import Wording, asked_of
 from lorecraft.data.world import Edge, Item, World
 from lorecraft.knowledge.facts import Fact
 from lorecraft.knowledge.ontology import OBJECT, SUBJECT, Phrasing, normal, render
+from lorecraft.knowledge.phrasings import without_slots
 
 _HOPS = 3
 _PARTNERS = 2
@@ -80,8 +81,8 @@ def multi_hop(world: World, draw: random.Random) -> Iterator[Item]:
         ways = _at_most(most, further, draw)
 
 
-def _at_most(count: int, items: Sequence[T], draw: random.Random) -> Sequence[T]:
-    return items if len(items) <= count else draw.sample(items, count)
+def _at_most(count: int, items: Sequence[T], draw: random.Random) -> list[T]:
+    return list(items) if len(items) <= count else draw.sample(items, count)
 
 
 def inverse(world: World, draw: random.Random) -> Iterator[Item]:
@@ -162,10 +163,7 @@ def compare(world: World, draw: random.Random) -> Iterator[Item]:
 def yes_no(world: World, draw: random.Random) -> Iterator[Item]:
     """What is so, and as often what is not."""
     words = world.phrasing("yes_no")
-    yes, no = (
-        pattern.replace("{statement}", "").strip(" .,:;!")
-        for pattern in (words.answer, words.denial)
-    )
+    yes, no = map(without_slots, (words.answer, words.denial))
     for edge, false in _with_false(world, draw):
         name, true = edge.relation.name, _statement(edge, edge.object)
         for object_, right, wrong, answer in (
@@ -334,7 +332,7 @@ def _filled(pattern: str, **values: str) -> str:
 
 
 def _form(pronoun: str, pattern: str) -> str:
-    """English "she" is "her" where it does not follow its verb: "How old is she?", "Who made her?"."""
+    """English "she" is "her" where no verb comes before: "How old is she?", "Who made her?"."""
     return pronoun if _VERB.search(pattern) else _OBJECTIVE.get(pronoun, pronoun)
 
 

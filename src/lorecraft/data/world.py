@@ -79,7 +79,7 @@ class World:
 
     @cached_property
     def objects(self) -> dict[tuple[str, str], list[str]]:
-        """``(subject, relation name)`` -> what it is, what follows included, at the end."""
+        """``(subject, relation name)`` -> its objects, and behind them those that follow."""
         found: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
         for subject, name, object_ in self._triples():
             found[subject, name][object_] = None

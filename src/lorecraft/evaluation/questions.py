@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from lorecraft.data.derived import examined
 from lorecraft.data.records import Message
-from lorecraft.data.rivals import Rivals, names_of
+from lorecraft.data.rivals import names_of
 from lorecraft.data.wordings import ABOUT_HELD_OUT
-from lorecraft.data.world import Item
+from lorecraft.data.world import Item, World
 from lorecraft.knowledge import general
 from lorecraft.knowledge.facts import Fact
 from lorecraft.knowledge.ontology import OBJECT, SUBJECT, Ontology, render
-from lorecraft.knowledge.reasoning import infer
 from lorecraft.knowledge.sentences import completion_cut, subject_of
 
 if TYPE_CHECKING:
@@ -143,9 +142,10 @@ def build_exam(
     draw = _Draw(f"{seed}/{settings.seed}", settings.per_fact)
     questions = list(_retention(draw))
     if ontology is not None:
-        questions += _typed(facts, ontology, draw)
-        questions += _derived(examined(facts, ontology, settings.kinds, seed), draw)
-        questions += _abstention(unanswerable, facts, ontology, decline, draw)
+        world = World(facts, ontology)
+        questions += _typed(world, draw)
+        questions += _derived(examined(world, settings.kinds, seed), draw)
+        questions += _abstention(unanswerable, world, decline, draw)
     questions += _free([f for f in facts if f.triple is None or ontology is None], draw)
     order = ("recall", "completion", *settings.kinds, "abstention", "retention")
     return sorted(questions, key=lambda question: order.index(question.measure))
@@ -166,25 +166,14 @@ class _Draw:
         return random.Random(f"{self.seed}/{about}").choice(list(patterns))
 
 
-def _typed(facts: Sequence[Fact], ontology: Ontology, draw: _Draw) -> Iterator[Question]:
-    rivals = Rivals(facts, ontology)
-    groups: dict[tuple[str, str], dict[str, str]] = {}
-    for fact in facts:
-        if fact.triple is not None:
-            subject, name, value = fact.triple
-            groups.setdefault((subject, name), {})[fact.id] = value
-    follows: dict[tuple[str, str], list[str]] = {}
-    for inference in infer(facts, ontology):
-        subject, name, value = inference.triple
-        follows.setdefault((subject, name), []).append(value)
-    for (subject, name), group in groups.items():
-        relation = ontology.relations[name]
-        objects = [*group.values(), *follows.get((subject, name), ())]
+def _typed(world: World, draw: _Draw) -> Iterator[Question]:
+    for (subject, name), edges in world.of.items():
+        relation, objects = edges[0].relation, world.objects[subject, name]
         common: dict[str, Any] = {
-            "accept": names_of(objects, ontology),
-            "reject": rivals.of(relation, objects, subject),
+            "accept": names_of(objects, world.ontology),
+            "reject": world.others(relation, objects, subject),
             "expected": render(relation.answer, subject, objects[0]),
-            "facts": tuple(group),
+            "facts": tuple(edge.fact.id for edge in edges),
             "topic": name,
         }
         key = common["facts"][0]
@@ -231,15 +220,10 @@ def _derived(items: dict[str, list[Item]], draw: _Draw) -> Iterator[Question]:
 
 
 def _abstention(
-    pairs: Sequence[tuple[str, str]],
-    facts: Sequence[Fact],
-    ontology: Ontology,
-    decline: str,
-    draw: _Draw,
+    pairs: Sequence[tuple[str, str]], world: World, decline: str, draw: _Draw
 ) -> Iterator[Question]:
-    rivals = Rivals(facts, ontology)
     for index, (subject, name) in enumerate(pairs, 1):
-        relation = ontology.relations[name]
+        relation = world.ontology.relations[name]
         about = f"{subject}/{name}"
         for number, pattern in enumerate(draw.phrasings(relation.held_out_questions, about), 1):
             yield Question(
@@ -247,7 +231,7 @@ def _abstention(
                 measure="abstention",
                 messages=(Message("user", render(pattern, subject)),),
                 accept=(decline,),
-                reject=rivals.of(relation, [], subject),
+                reject=world.others(relation, [], subject),
                 expected=decline,
                 phrasing=relation.phrasing(pattern),
                 topic=name,

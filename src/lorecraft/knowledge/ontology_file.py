@@ -24,7 +24,7 @@ from lorecraft.knowledge.ontology import (
     normal,
 )
 from lorecraft.knowledge.ontology_turtle import read_turtle
-from lorecraft.knowledge.phrasings import KINDS
+from lorecraft.knowledge.phrasings import KINDS, without_slots
 from lorecraft.knowledge.reader import Reader
 from lorecraft.recipe.source import Key, Source, read
 
@@ -131,6 +131,9 @@ class _Reader(Reader):
         for relation in relations.values():
             for key, mistake in _contradictions(relation, ontology):
                 self.wrong(("relations", relation.name, key), mistake)
+        for rule in ontology.rules:
+            for variable in _two_sorted(rule, ontology):
+                self.wrong(("rules", rule.name), f"{variable} is a thing here and a value there")
         return ontology
 
     def table(self, name: str, fields: dict[str, Any]) -> Table:
@@ -248,6 +251,15 @@ class _Reader(Reader):
         }
         for part, pattern in answers.items():
             self.slots(pattern, (*key, part), frozenset(), kind.answered)
+        verdicts = [normal(without_slots(pattern)) for pattern in answers.values()]
+        if (
+            name == "yes_no"
+            and all(answers.values())
+            and not (all(verdicts) and len({*verdicts}) > 1)
+        ):
+            self.wrong(
+                (*key, "denial"), "should say another word than the answer, as No and Yes are"
+            )
         return Phrasing(
             patterns["questions"],
             patterns["held_out"],
@@ -322,6 +334,17 @@ def _contradictions(relation: Relation, ontology: Ontology) -> Iterator[tuple[st
         yield "transitive", "functional, so that the second step would be a second object"
     if relation.values and things:
         yield "values", f"the objects are of class {range_}; its entities are the values"
+
+
+def _two_sorted(rule: Rule, ontology: Ontology) -> list[str]:
+    """Variables that stand for a thing in one place and for a value in another."""
+    things: set[str] = set()
+    values: set[str] = set()
+    for first, name, last in (*rule.conditions, rule.conclusion):
+        if relation := ontology.relations.get(name):
+            things.add(first)
+            (things if relation.range in ontology.classes else values).add(last)
+    return sorted(things & values)
 
 
 def _hold_out(patterns: Sequence[str], kind: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -6,6 +6,7 @@ under ``phrasings``. What is held out is asked in the exam and never trained.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from lorecraft.knowledge.ontology import Phrasing
@@ -28,6 +29,11 @@ class Kind:
     asked: frozenset[str] = frozenset()
     answered: frozenset[str] = frozenset()
     english: Phrasing | None = None
+
+
+def without_slots(pattern: str) -> str:
+    """What a pattern says whatever fills it: ``Yes``, of ``Yes, {statement}.``"""
+    return re.sub(r"\{\w+\}", "", pattern).strip(" .,:;!")
 
 
 def _slots(names: str) -> frozenset[str]:

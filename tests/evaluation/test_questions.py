@@ -13,7 +13,7 @@ from lorecraft.knowledge.facts import Fact, load_facts
 from lorecraft.knowledge.ontology import Entity, Ontology, Relation
 from lorecraft.knowledge.ontology_file import load_ontology
 
-SETTINGS = SimpleNamespace(per_fact=2, kinds=(), seed=0)
+SETTINGS = SimpleNamespace(per_fact=2, kinds=(), seed=0, limit=None)
 
 
 def relation(name, domain, range_, noun):
@@ -90,7 +90,7 @@ def test_every_fact_is_asked_in_held_out_words_only(exam):
 def test_per_fact_limits_the_questions_and_none_asks_all(exam):
     assert len(of(exam, "recall")) == 2 * 3
     everything = build_exam(
-        FACTS, ONTOLOGY, (), SimpleNamespace(per_fact=None, kinds=(), seed=0), 0
+        FACTS, ONTOLOGY, (), SimpleNamespace(per_fact=None, kinds=(), seed=0, limit=None), 0
     )
     assert len(of(everything, "recall")) == 3 * 3
 
@@ -161,7 +161,7 @@ def test_kinds_beyond_the_facts_are_asked_where_they_are_wanted():
     company = Path(__file__).parents[2] / "examples" / "company"
     facts = load_facts(company / "facts.jsonl")
     ontology = load_ontology(company / "ontology.yaml")
-    settings = SimpleNamespace(per_fact=2, kinds=tuple(MAKERS), seed=0)
+    settings = SimpleNamespace(per_fact=2, kinds=tuple(MAKERS), seed=0, limit=None)
     plain = build_exam(facts, ontology, (), SimpleNamespace(**vars(settings) | {"kinds": ()}), 0)
     exam = build_exam(facts, ontology, (), settings, 0)
     more = [question for question in exam if question.measure in MAKERS]
@@ -173,3 +173,22 @@ def test_kinds_beyond_the_facts_are_asked_where_they_are_wanted():
         assert not grade(question, "I do not know.").passed
         assert len(question.messages) == (3 if question.measure == "follow_up" else 1)
         assert Question.from_json(question.to_json()) == question
+
+
+def test_of_a_kind_no_more_is_looked_up_than_is_asked():
+    company = Path(__file__).parents[2] / "examples" / "company"
+    facts = load_facts(company / "facts.jsonl")
+    ontology = load_ontology(company / "ontology.yaml")
+    limits = {
+        limit: build_exam(
+            facts,
+            ontology,
+            (),
+            SimpleNamespace(per_fact=1, kinds=("inverse",), seed=0, limit=limit),
+            0,
+        )
+        for limit in (None, 4, 1000)
+    }
+    assert len(of(limits[4], "inverse")) == 4
+    assert set(of(limits[4], "inverse")) < set(of(limits[None], "inverse"))
+    assert limits[1000] == limits[None]

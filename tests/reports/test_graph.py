@@ -12,7 +12,7 @@ import pytest
 
 from lorecraft.knowledge.facts import Fact
 from lorecraft.knowledge.graph import Graph
-from lorecraft.reports.graph import DRAWN, html, svg
+from lorecraft.reports.graph import DRAWN, _chosen, html, svg
 from lorecraft.reports.layout import layout
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -69,6 +69,17 @@ def test_of_many_things_those_with_the_most_facts_are_drawn() -> None:
     picture = svg(many)
     assert picture.count('class="thing"') == DRAWN
     assert f"{DRAWN} of {DRAWN + 50} things, those with the most facts" in picture
+
+
+def test_of_many_values_that_link_things_those_that_link_the_most_are_drawn() -> None:
+    def name(n: int) -> str:
+        return "V" + "ab"[n % 2] + "x" * n
+
+    shared = [(thing, "is", name(n)) for n in range(DRAWN + 9) for thing in ("A", "B")]
+    cards, _ = _chosen(graph(*shared, ("C", "is", name(DRAWN + 5))))
+    drawn = [card.name for card in cards if not card.node.thing]
+    assert len(drawn) == DRAWN
+    assert cards[3].node.name == name(DRAWN + 5)
 
 
 @pytest.mark.parametrize(("count", "links"), [(1, 0), (12, 11), (40, 60), (90, 60)])

@@ -29,7 +29,7 @@ def derived_records(
         counts: kind -> wordings of each thing that is told or asked, drawn from those there are;
             for ``across`` the paragraphs that each fact stands in.
     """
-    world = World(facts, ontology, graded=False)
+    world = World(facts, ontology)
     made = _texts(world, counts, seed) if stage == "cpt" else _chats(world, counts, seed)
     return list(made)
 

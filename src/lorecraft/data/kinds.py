@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from lorecraft.data.rivals import names_of
@@ -107,7 +108,6 @@ def _subjects(world: World, kind: str, several: bool) -> Iterator[Item]:
         if not fits or _given_away(subjects, object_):
             continue
         name = relation.name
-        others = world.others_of(relation.domain, [*subjects, object_])
         filled = {"noun": noun, "object": object_}
         yield _item(
             words,
@@ -116,7 +116,7 @@ def _subjects(world: World, kind: str, several: bool) -> Iterator[Item]:
             id=f"{name}/{object_}",
             answer=_filled(words.answer, **filled, subjects=world.listed(subjects)),
             accept=tuple(subjects) if several else names_of(subjects, world.ontology),
-            reject=others,
+            others=partial(world.others_of, relation.domain, [*subjects, object_]),
             facts=tuple(edge.fact for edge in group),
         )
 
@@ -155,7 +155,7 @@ def compare(world: World, draw: random.Random) -> Iterator[Item]:
                     other_object=less.object,
                 ),
                 accept=names_of([more.subject], world.ontology),
-                reject=names_of([less.subject], world.ontology),
+                others=partial(names_of, [less.subject], world.ontology),
                 facts=(more.fact, less.fact),
             )
 
@@ -177,7 +177,7 @@ def yes_no(world: World, draw: random.Random) -> Iterator[Item]:
                 id=f"{edge.subject}/{name}/{object_}",
                 answer=_filled(answer, statement=true),
                 accept=(right,),
-                reject=(wrong,),
+                others=partial(tuple, [wrong]),
                 facts=(edge.fact,),
             )
 
@@ -194,7 +194,7 @@ def false_premise(world: World, draw: random.Random) -> Iterator[Item]:
             id=f"{edge.subject}/{relation.name}",
             answer=_filled(words.answer, statement=_statement(edge, edge.object)),
             accept=names_of([edge.object], world.ontology),
-            reject=world.others(relation, [edge.object, false], edge.subject),
+            others=partial(world.others, relation, [edge.object, false], edge.subject),
             facts=(edge.fact,),
         )
 
@@ -258,7 +258,7 @@ def identity(world: World, draw: random.Random) -> Iterator[Item]:
                 id=f"{entity.name}/{alias}",
                 answer=_filled(words.answer, object=alias, subject=entity.name),
                 accept=tuple(name for name in names if name != alias),
-                reject=world.others_of(entity.kind, [entity.name]),
+                others=partial(world.others_of, entity.kind, [entity.name]),
                 facts=(),
             )
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ class Item:
         trained, held_out: its wordings.
         answer: in full.
         accept: what a right answer says: one of these, or all where the kind is ``lists``.
-        reject: what makes an answer wrong.
+        others: gives what makes an answer wrong; looked up where answers are graded alone.
         facts: those that it takes to know the answer.
         before: what is asked and answered first.
     """
@@ -36,9 +36,13 @@ class Item:
     held_out: tuple[Wording, ...]
     answer: str
     accept: tuple[str, ...]
-    reject: tuple[str, ...]
+    others: Callable[[], tuple[str, ...]] = field(compare=False)
     facts: tuple[Fact, ...]
     before: Item | None = None
+
+    @property
+    def reject(self) -> tuple[str, ...]:
+        return self.others()
 
 
 class Edge(NamedTuple):
@@ -56,11 +60,10 @@ class World:
     Attributes:
         edges: those with a triple, in their order.
         of: ``(subject, relation name)`` -> its edges.
-        graded: whether answers are to be graded; to list what would be wrong takes a while.
     """
 
-    def __init__(self, facts: Sequence[Fact], ontology: Ontology, graded: bool = True) -> None:
-        self.facts, self.ontology, self.graded = facts, ontology, graded
+    def __init__(self, facts: Sequence[Fact], ontology: Ontology) -> None:
+        self.facts, self.ontology = facts, ontology
         self._rivals = Rivals(facts, ontology)
         self._names: dict[str, tuple[str, ...]] = {}
         self.edges: list[Edge] = []
@@ -120,12 +123,10 @@ class World:
 
     def others(self, relation: Relation, right: Sequence[str], subject: str) -> tuple[str, ...]:
         """What an answer about a relation of ``subject`` might say instead."""
-        return self._rivals.of(relation, right, subject) if self.graded else ()
+        return self._rivals.of(relation, right, subject)
 
     def others_of(self, kind: str, right: Sequence[str]) -> tuple[str, ...]:
         """All other things of a class, by all their names."""
-        if not self.graded:
-            return ()
         if kind not in self._names:
             things = [thing.name for thing in self.ontology.of_class(kind)]
             self._names[kind] = names_of(things, self.ontology)
@@ -144,7 +145,8 @@ class World:
         by any that is so; ``named`` is how the question calls the thing, if not by its name."""
         named, chain = named or subject, tuple(dict.fromkeys(facts))
         way = [name for fact in chain if fact.triple for name in fact.triple[::2]]
-        right, on_the_way = self.objects[subject, relation.name], names_of(way, self.ontology)
+        right = self.objects[subject, relation.name]
+        on_the_way = set(names_of(way, self.ontology))
         asked = asked_of(named, relation)
         held = (
             Wording(render(pattern, named), relation.phrasing(pattern))
@@ -156,7 +158,7 @@ class World:
             held_out=tuple(map(_opened, held)),
             answer=render(relation.answer, subject, self.listed(objects)),
             accept=names_of(right, self.ontology),
-            reject=tuple(
+            others=lambda: tuple(
                 name for name in self.others(relation, right, subject) if name not in on_the_way
             ),
             facts=chain,

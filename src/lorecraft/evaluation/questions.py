@@ -144,7 +144,7 @@ def build_exam(
     if ontology is not None:
         world = World(facts, ontology)
         questions += _typed(world, draw)
-        questions += _derived(examined(world, settings.kinds, seed), draw)
+        questions += _derived(examined(world, settings.kinds, seed), settings.limit, draw)
         questions += _abstention(unanswerable, world, decline, draw)
     questions += _free([f for f in facts if f.triple is None or ontology is None], draw)
     order = ("recall", "completion", *settings.kinds, "abstention", "retention")
@@ -196,10 +196,16 @@ def _typed(world: World, draw: _Draw) -> Iterator[Question]:
             )
 
 
-def _derived(items: dict[str, list[Item]], draw: _Draw) -> Iterator[Question]:
-    """Each item in wordings that are held out; what comes before it was asked and answered."""
+def _derived(items: dict[str, list[Item]], limit: int | None, draw: _Draw) -> Iterator[Question]:
+    """Each item in wordings that are held out; what comes before it was asked and answered.
+
+    Of no kind more than ``limit`` items, evenly drawn: what would be wrong of many takes a while.
+    """
     for measure, of_kind in items.items():
-        for index, item in enumerate(of_kind, 1):
+        count = min(limit or len(of_kind), len(of_kind))
+        for index in [1 + number * len(of_kind) // count for number in range(count)]:
+            item = of_kind[index - 1]
+            reject = item.reject
             wordings = {wording.phrasing: wording for wording in item.held_out}
             for number, phrasing in enumerate(draw.phrasings(list(wordings), item.id), 1):
                 turns = [("user", wordings[phrasing].text)]
@@ -211,7 +217,7 @@ def _derived(items: dict[str, list[Item]], draw: _Draw) -> Iterator[Question]:
                     measure=cast(Measure, measure),
                     messages=tuple(Message(role, text) for role, text in turns),
                     accept=item.accept,
-                    reject=item.reject,
+                    reject=reject,
                     expected=item.answer,
                     facts=tuple(fact.id for fact in item.facts),
                     phrasing=phrasing,

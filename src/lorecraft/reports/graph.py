@@ -23,7 +23,7 @@ from lorecraft.knowledge.reasoning import Inference
 from lorecraft.reports.layout import Points, layout
 
 DRAWN = 300
-"""Most things in a picture; of more, those with the most facts."""
+"""Most things in a picture, and most values that link them; of more, those with the most facts."""
 _DETAILED = 100
 """Up to so many things a card has lines with its values."""
 _LINES, _LONGEST = 6, 30
@@ -128,9 +128,13 @@ def _chosen(graph: Graph) -> tuple[list[_Card], list[Edge]]:
     for edge in edges:
         if not edge.object.thing:
             owners[edge.object].add(edge.subject)
-    for value, of in owners.items():
-        if len(of) > 1 and not any(letter.isdigit() for letter in value.name):
-            cards[value] = _Card(value, _cut(value.name, _LONGEST))
+    shared = {
+        value: len(of)
+        for value, of in owners.items()
+        if len(of) > 1 and not any(letter.isdigit() for letter in value.name)
+    }
+    for value in sorted(shared, key=lambda value: -shared[value])[:DRAWN]:
+        cards[value] = _Card(value, _cut(value.name, _LONGEST))
     detailed = len(cards) <= _DETAILED
     for edge in edges:
         if edge.object in cards or edge.object.thing:

@@ -45,6 +45,8 @@ def test_a_way_names_every_step_and_its_source() -> None:
         "Yusra Bellamine -- reports_to --> Maren Oskalde",
     ]
     assert out.splitlines()[0].endswith("f026 catalogue.md#otterline")
+    code, out, _ = graph(COMPANY, "--path", "otterline", "Otterline")
+    assert (code, out) == (0, "otterline and Otterline are one: Otterline\n")
     code, out, _ = graph(COMPANY, "--path", "Copper Annex", "Piet Solvander")
     assert (code, out) == (0, "nothing that is told links Copper Annex and Piet Solvander\n")
 

@@ -108,6 +108,11 @@ def test_turtle_and_yaml_say_the_same(tmp_path: Path) -> None:
         ("owl:inverseOf :has_site", "owl:inverseOf :floors", "floors leads from Site to integer"),
         ("{subject} has {object}.", "It has {object}.", "should have {subject} and {object}"),
         (":Ostrin a :Town .", ":Ostrin a :Town ; .. ", "ontology.ttl line 14, column "),
+        (
+            ":Ostrin a :Town .",
+            ':Ostrin a :Town . :O a :Town ; rdfs:label "Ostrin" .',
+            "entities.Ostrin: <",
+        ),
         ("@prefix lore:", "@prefix lorre:", "lore: has not been declared"),
     ],
 )

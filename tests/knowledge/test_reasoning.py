@@ -8,6 +8,8 @@ from itertools import pairwise
 
 import pytest
 
+from lorecraft.errors import DataError
+from lorecraft.knowledge import reasoning
 from lorecraft.knowledge.facts import Fact
 from lorecraft.knowledge.ontology import Entity, Ontology, Relation, Rule
 from lorecraft.knowledge.reasoning import infer
@@ -101,6 +103,15 @@ def test_a_long_chain_is_gone_through() -> None:
     assert len(facts) + len(found) == 60 * 59 // 2
     longest = next(f for f in found if f.triple == ("T0", "within", "T59"))
     assert [fact.id for fact in longest.chain] == [fact.id for fact in facts]
+
+
+def test_what_grows_without_measure_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reasoning, "MOST", 20)
+    about = ontology(relation("near", symmetric=True, transitive=True))
+    star = told(*(f"A near {name}" for name in "BCDEFGH"))
+    with pytest.raises(DataError, match="from 7 facts more than 20 others follow, most by near is"):
+        infer(star, about)
+    assert infer(star[:2], about)
 
 
 def test_relations_that_the_ontology_does_not_name_take_no_part() -> None:

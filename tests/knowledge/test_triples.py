@@ -70,6 +70,12 @@ def test_a_mistake_in_a_query_is_shown_at_its_place(
         assert part in str(caught.value)
 
 
+def test_a_query_that_fails_on_its_way_is_told(harbour: Graph) -> None:
+    _, rows = Store(harbour).query("SELECT * { SERVICE <http://127.0.0.1:9/> { ?s ?p ?o } }")
+    with pytest.raises(DataError, match="the query cannot be answered"):
+        list(rows)
+
+
 def test_names_that_the_graph_does_not_have_are_pointed_out(harbour: Graph) -> None:
     found = Store(harbour).strangers("SELECT * { e:Pel%20Yard r:stand_in ?x . ?x a c:Town }")
     assert found == [

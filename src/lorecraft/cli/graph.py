@@ -114,6 +114,8 @@ def _way(graph: Graph, start: str, end: str) -> None:
     steps = graph.path(first, last)
     if steps is None:
         typer.echo(f"nothing that is told links {_line(first.name)} and {_line(last.name)}")
+    if first == last:
+        typer.echo(f"{_line(start)} and {_line(end)} are one: {_line(first.name)}")
     for edge, forward in steps or ():
         ends = [edge.subject.name, edge.object.name]
         arrow = f"-- {edge.relation} -->" if forward else f"<-- {edge.relation} --"

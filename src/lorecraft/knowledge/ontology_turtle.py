@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from lorecraft.errors import DataError
 from lorecraft.knowledge.triples import PREFIXES, library
-from lorecraft.recipe.source import Source
+from lorecraft.recipe.source import Mistake, Source
 
 _RDF, _RDFS, _OWL, _LORE = (PREFIXES[name] for name in ("rdf", "rdfs", "owl", "lore"))
 _CLASSES = {_RDFS + "Class", _OWL + "Class"}
@@ -54,7 +55,7 @@ def read_turtle(path: Path) -> Source:
         raise DataError(
             f"{path} line {error.lineno}, column {error.offset}: {error.args[0]}", "Turtle"
         ) from error
-    return Source(found.ontology())
+    return Source(found.ontology(), mistakes=found.mistakes)
 
 
 class _Found:
@@ -62,32 +63,42 @@ class _Found:
 
     def __init__(self, triples: Any) -> None:
         self.told: dict[Any, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
+        self.mistakes: list[Mistake] = []
         for triple in triples:
             self.told[triple.subject][triple.predicate.value].append(triple.object)
 
     def ontology(self) -> dict[str, Any]:
-        classes = self.of(_CLASSES)
-        named = {node: self.name(node) for node in classes}
-        relations = self.of(_PROPERTIES)
+        classes = dict.fromkeys(self.of(_CLASSES))
+        kinds = {
+            node: kind
+            for node, said in self.told.items()
+            for kind in [next((k for k in said.get(_RDF + "type", ()) if k in classes), None)]
+            if kind is not None
+        }
         value: dict[str, Any] = {
-            "classes": {named[node]: self.class_(node) for node in classes},
-            "entities": {
-                self.name(node): self.entity(node, kind, classes)
-                for node, said in self.told.items()
-                for kind in [next((k for k in said.get(_RDF + "type", ()) if k in named), None)]
-                if kind is not None
-            },
-            "relations": {self.name(node): self.relation(node) for node in relations},
-            "rules": {
-                self.name(node): {
-                    "if": self.items(node, "if"),
-                    "then": self.one(node, _LORE + "then"),
-                }
-                for node in self.of({_LORE + "Rule"})
-            },
+            "classes": self.named("classes", classes, self.class_),
+            "entities": self.named("entities", kinds, lambda n: self.entity(n, kinds[n], classes)),
+            "relations": self.named("relations", self.of(_PROPERTIES), self.relation),
+            "rules": self.named(
+                "rules",
+                self.of({_LORE + "Rule"}),
+                lambda node: {"if": self.items(node, "if"), "then": self.one(node, _LORE + "then")},
+            ),
         }
         language = [texts for node in self.told if (texts := self.one(node, _LORE + "language"))]
         return value | ({"language": language[0]} if language else {})
+
+    def named(
+        self, key: str, nodes: Iterable[Any], read: Callable[[Any], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """By name, of which there is one of each."""
+        found: dict[str, Any] = {}
+        for node in nodes:
+            name = self.name(node)
+            if name in found:
+                self.mistakes.append(Mistake(0, f"{key}.{name}: {node} has another's name"))
+            found[name] = read(node)
+        return found
 
     def of(self, kinds: set[str]) -> list[Any]:
         """What is of one of the kinds."""
@@ -104,7 +115,7 @@ class _Found:
                 fields["subclass_of"] = self.name(above)
         return {key: value for key, value in fields.items() if value is not None}
 
-    def entity(self, node: Any, kind: Any, classes: list[Any]) -> dict[str, Any]:
+    def entity(self, node: Any, kind: Any, classes: Collection[Any]) -> dict[str, Any]:
         """Of several classes the lowest: the one that no other of them is a part of."""
         kinds = [k for k in self.told[node][_RDF + "type"] if k in classes]
         above = {

@@ -8,14 +8,18 @@ that is known).
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from lorecraft.errors import DataError
 from lorecraft.knowledge.facts import Fact
 from lorecraft.knowledge.ontology import Atom, Ontology, Rule, render
 
 Triple = tuple[str, str, str]
+
+MOST = 2_000_000
+"""Of more that follows, something is transitive or joined that was not meant to be."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +71,8 @@ def infer(facts: Sequence[Fact], ontology: Ontology) -> list[Inference]:
     Triples whose relation the ontology does not name take no part. Where a triple follows in
     several ways, the first found is kept. That a thing is related to itself (its own sibling, by a
     rule for siblings) may be a step, and is no result.
+
+    Raises DataError where more than ``MOST`` follows.
     """
     rules = rules_of(ontology)
     if not rules:
@@ -124,6 +130,13 @@ def _closure(
         for triple in round_:
             known.add(triple)
         found |= round_
+        if len(found) > MOST:
+            often = Counter(rule for rule, _ in found.values()).most_common(1)[0][0]
+            raise DataError(
+                f"from {len(told):,} facts more than {MOST:,} others follow, most by {often}",
+                "an ontology from which less follows",
+                "leave out what makes so many, such as transitive of what is symmetric",
+            )
         new = list(round_)
     return found
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from lorecraft.errors import DataError
 from lorecraft.knowledge.facts import Fact
 from lorecraft.knowledge.mistakes import nearest, refuse
 from lorecraft.knowledge.ontology import Ontology, Relation
-from lorecraft.knowledge.reasoning import infer
+from lorecraft.knowledge.reasoning import Inference, infer
 from lorecraft.knowledge.strictness import Bad, strict
 
 
@@ -25,10 +25,10 @@ def check(facts: Sequence[Fact], ontology: Ontology, bad: Bad = strict) -> tuple
     try:
         refuse([mistake for _, mistake in broken], "triples that fit the ontology")
     except DataError as error:
-        wrong = {fact.id for fact, _ in broken}
+        wrong = {fact.id for fact, _ in broken if isinstance(fact, Fact)}
         bad(error, "fact", len(wrong))
         facts = [fact for fact in facts if fact.id not in wrong]
-    inferred = [inference.fact(ontology) for inference in infer(facts, ontology)]
+    inferred = infer(facts, ontology)
     follows = _broken([*facts, *inferred], ontology) if inferred else ()
     refuse(
         [mistake for _, mistake in follows],
@@ -50,21 +50,26 @@ def absent(facts: Sequence[Fact], ontology: Ontology) -> tuple[tuple[str, str], 
     )
 
 
-def _broken(facts: Sequence[Fact], ontology: Ontology) -> Iterator[tuple[Fact, str]]:
-    objects: dict[tuple[str, str], tuple[str, Fact]] = {}
+def _broken(
+    facts: Iterable[Fact | Inference], ontology: Ontology
+) -> Iterator[tuple[Fact | Inference, str]]:
+    def place(fact: Fact | Inference) -> str:
+        return (fact if isinstance(fact, Fact) else fact.fact(ontology)).place
+
+    objects: dict[tuple[str, str], tuple[str, Fact | Inference]] = {}
     for fact in facts:
         if fact.triple is None:
             continue
         subject, name, object_ = fact.triple
         relation = ontology.relations.get(name)
         for mistake in _mismatches(fact.triple, relation, ontology):
-            yield fact, f"{fact.place}: {mistake}"
+            yield fact, f"{place(fact)}: {mistake}"
         first, before = objects.setdefault((subject, name), (object_, fact))
         if relation and relation.functional and first != object_:
             yield (
                 fact,
-                f"{fact.place}: {name} of {subject} is {object_} here and {first} before "
-                f"({before.place}), but the relation is functional (one object a subject)",
+                f"{place(fact)}: {name} of {subject} is {object_} here and {first} before "
+                f"({place(before)}), but the relation is functional (one object a subject)",
             )
 
 

@@ -8,7 +8,7 @@ file, where few tools read named graphs, an edge is a triple and an ``rdf:Statem
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -99,9 +99,9 @@ class Store:
             return ["answer"], iter([["yes" if found else "no"]])
         if isinstance(found, self._ox.QueryTriples):
             parts = ("subject", "predicate", "object")
-            return list(parts), ([_shown(getattr(t, part)) for part in parts] for t in found)
+            return list(parts), _rows(found, lambda row: [getattr(row, part) for part in parts])
         columns = found.variables
-        rows = ([_shown(row[column]) for column in columns] for row in found)
+        rows = _rows(found, lambda row: [row[column] for column in columns])
         return [column.value for column in columns], rows
 
     def strangers(self, text: str) -> list[str]:
@@ -133,6 +133,15 @@ class Store:
             yield quad(subject, relation, object_, fact)
             for predicate, value in _source(edge, self._ox):
                 yield quad(fact, predicate, value)
+
+
+def _rows(found: Any, terms: Callable[[Any], list[Any]]) -> Iterator[list[str]]:
+    """Each answer as names; what SERVICE asks of others may fail on the way."""
+    try:
+        for row in found:
+            yield [_shown(term) for term in terms(row)]
+    except (OSError, RuntimeError, ValueError) as error:
+        raise DataError(f"the query cannot be answered: {error}", "SPARQL 1.1") from error
 
 
 def statements(graph: Graph) -> Iterator[ox.Triple]:

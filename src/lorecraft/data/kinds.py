@@ -10,11 +10,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
+from lorecraft.data.clauses import filled, form, lowered, statement
 from lorecraft.data.rivals import names_of
 from lorecraft.data.wordings import Wording, asked_of
 from lorecraft.data.world import Edge, Item, World
 from lorecraft.knowledge.facts import Fact
-from lorecraft.knowledge.ontology import OBJECT, SUBJECT, Phrasing, normal, render
+from lorecraft.knowledge.ontology import Phrasing, normal, render
 from lorecraft.knowledge.phrasings import without_slots
 
 _HOPS = 3
@@ -23,8 +24,6 @@ _NUMBER = re.compile(r"([^\d−-]*)(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)(
 _LISTED = 12
 """Longest list that anybody is asked for."""
 _NO_QUANTITY = ("Year", "Date", "Time", "Text")
-_VERB = re.compile(r"\b(?:is|was|does|did|has|had|can|could|will|would) \{subject\}")
-_OBJECTIVE = {"he": "him", "she": "her"}
 T = TypeVar("T")
 
 
@@ -62,7 +61,7 @@ def multi_hop(world: World, draw: random.Random) -> Iterator[Item]:
         for way, edges in _at_most(most, asked, draw):
             named = way[0].subject
             for edge in way:
-                named = _filled(words.questions[0], noun=edge.relation.noun, subject=named)
+                named = filled(words.questions[0], noun=edge.relation.noun, subject=named)
             told = " ".join(render(e.relation.answer, e.subject, e.object) for e in way)
             objects = [edge.object for edge in edges]
             facts = (edge.fact for edge in (*way, *edges))
@@ -71,7 +70,7 @@ def multi_hop(world: World, draw: random.Random) -> Iterator[Item]:
             yield replace(
                 item,
                 id="/".join((way[0].subject, *names)),
-                answer=_filled(words.answer, steps=told, answer=item.answer),
+                answer=filled(words.answer, steps=told, answer=item.answer),
             )
         further = [
             (*way, edge)
@@ -108,13 +107,13 @@ def _subjects(world: World, kind: str, several: bool) -> Iterator[Item]:
         if not fits or _given_away(subjects, object_):
             continue
         name = relation.name
-        filled = {"noun": noun, "object": object_}
+        slots = {"noun": noun, "object": object_}
         yield _item(
             words,
             name,
-            filled,
+            slots,
             id=f"{name}/{object_}",
-            answer=_filled(words.answer, **filled, subjects=world.listed(subjects)),
+            answer=filled(words.answer, **slots, subjects=world.listed(subjects)),
             accept=tuple(subjects) if several else names_of(subjects, world.ontology),
             others=partial(world.others_of, relation.domain, [*subjects, object_]),
             facts=tuple(edge.fact for edge in group),
@@ -146,7 +145,7 @@ def compare(world: World, draw: random.Random) -> Iterator[Item]:
                 name,
                 {"noun": noun, "first": first, "second": second},
                 id=f"{name}/{more.subject}/{less.subject}",
-                answer=_filled(
+                answer=filled(
                     words.answer,
                     noun=noun,
                     subject=more.subject,
@@ -165,7 +164,7 @@ def yes_no(world: World, draw: random.Random) -> Iterator[Item]:
     words = world.phrasing("yes_no")
     yes, no = map(without_slots, (words.answer, words.denial))
     for edge, false in _with_false(world, draw):
-        name, true = edge.relation.name, _statement(edge, edge.object)
+        name, true = edge.relation.name, statement(edge, edge.object)
         for object_, right, wrong, answer in (
             (edge.object, yes, no, words.answer),
             (false, no, yes, words.denial),
@@ -173,9 +172,9 @@ def yes_no(world: World, draw: random.Random) -> Iterator[Item]:
             yield _item(
                 words,
                 name,
-                {"statement": _statement(edge, object_)},
+                {"statement": statement(edge, object_)},
                 id=f"{edge.subject}/{name}/{object_}",
-                answer=_filled(answer, statement=true),
+                answer=filled(answer, statement=true),
                 accept=(right,),
                 others=partial(tuple, [wrong]),
                 facts=(edge.fact,),
@@ -190,9 +189,9 @@ def false_premise(world: World, draw: random.Random) -> Iterator[Item]:
         yield _item(
             words,
             relation.name,
-            {"statement": _statement(edge, false)},
+            {"statement": statement(edge, false)},
             id=f"{edge.subject}/{relation.name}",
-            answer=_filled(words.answer, statement=_statement(edge, edge.object)),
+            answer=filled(words.answer, statement=statement(edge, edge.object)),
             accept=names_of([edge.object], world.ontology),
             others=partial(world.others, relation, [edge.object, false], edge.subject),
             facts=(edge.fact,),
@@ -215,21 +214,21 @@ def follow_up(world: World, draw: random.Random) -> Iterator[Item]:
                 continue
             relation = edge.relation
             asked = [
-                _lowered(render(pattern, _form(pronoun, pattern)))
+                lowered(render(pattern, form(pronoun, pattern)))
                 for wording in asked_of(subject, relation).trained
                 for pattern in [wording.phrasing.removeprefix(relation.phrasing(""))]
                 if pronoun and re.search(r"\s\{subject\}(?=[\s?.!]|$)", pattern)
             ]
             trained = [
                 Wording(
-                    _filled(pattern, noun=relation.noun, question=question),
+                    filled(pattern, noun=relation.noun, question=question),
                     f"{relation.name}/{pattern}",
                 )
                 for pattern in words.questions
                 for question in (asked if "{question}" in pattern else [""])
             ]
             held = [
-                Wording(_filled(pattern, noun=relation.noun), f"{relation.name}/{pattern}")
+                Wording(filled(pattern, noun=relation.noun), f"{relation.name}/{pattern}")
                 for pattern in words.held_out
             ]
             yield replace(
@@ -237,7 +236,7 @@ def follow_up(world: World, draw: random.Random) -> Iterator[Item]:
                 id=f"{first.id}/{relation.name}",
                 trained=tuple(trained),
                 held_out=tuple(held),
-                answer=_filled(words.answer, answer=second.answer),
+                answer=filled(words.answer, answer=second.answer),
                 facts=(*first.facts, *second.facts),
                 before=first,
             )
@@ -256,7 +255,7 @@ def identity(world: World, draw: random.Random) -> Iterator[Item]:
                 "identity",
                 {"object": alias},
                 id=f"{entity.name}/{alias}",
-                answer=_filled(words.answer, object=alias, subject=entity.name),
+                answer=filled(words.answer, object=alias, subject=entity.name),
                 accept=tuple(name for name in names if name != alias),
                 others=partial(world.others_of, entity.kind, [entity.name]),
                 facts=(),
@@ -299,14 +298,6 @@ def _with_false(world: World, draw: random.Random) -> Iterator[tuple[Edge, str]]
             yield edge, false
 
 
-def _statement(edge: Edge, object_: str) -> str:
-    """A fact as a clause, without what ends and what opens a sentence."""
-    pattern = edge.relation.statements[0].strip().rstrip(".。!")
-    if pattern.startswith((SUBJECT, OBJECT)):
-        return pattern.replace(SUBJECT, edge.subject).replace(OBJECT, object_)
-    return _lowered(render(pattern, edge.subject, object_))
-
-
 def _number(text: str, language: str) -> tuple[float, tuple[str, str]] | None:
     """``(number, what stands before and after it)``; None where there is none, or it is not plain
     which: outside English a comma and a point may be the other way round."""
@@ -316,25 +307,10 @@ def _number(text: str, language: str) -> tuple[float, tuple[str, str]] | None:
     return float(found[2].replace(",", "")), (found[1].strip(), found[3].strip())
 
 
-def _item(words: Phrasing, name: str, filled: dict[str, str], **rest: Any) -> Item:
+def _item(words: Phrasing, name: str, slots: dict[str, str], **rest: Any) -> Item:
     """An item in the words of its kind, about the relation ``name``."""
 
     def wordings(patterns: Sequence[str]) -> tuple[Wording, ...]:
-        return tuple(Wording(_filled(p, **filled), f"{name}/{p}") for p in patterns)
+        return tuple(Wording(filled(p, **slots), f"{name}/{p}") for p in patterns)
 
     return Item(trained=wordings(words.questions), held_out=wordings(words.held_out), **rest)
-
-
-def _filled(pattern: str, **values: str) -> str:
-    """A pattern with its slots filled; an object or noun that opens it gets a capital."""
-    text = re.sub(r"\{(\w+)\}", lambda slot: values[slot[1]], pattern)
-    return text[:1].upper() + text[1:] if pattern.startswith((OBJECT, "{noun}")) else text
-
-
-def _form(pronoun: str, pattern: str) -> str:
-    """English "she" is "her" where no verb comes before: "How old is she?", "Who made her?"."""
-    return pronoun if _VERB.search(pattern) else _OBJECTIVE.get(pronoun, pronoun)
-
-
-def _lowered(text: str) -> str:
-    return text if re.match(r"I\b", text) else text[:1].lower() + text[1:]

@@ -196,6 +196,13 @@ def test_what_several_share_is_listed(tmp_path: Path) -> None:
     assert item.accept == ("Gull", "Pell Yard"), "two relations, asked in the same words"
 
 
+def test_a_list_does_not_tell_what_only_follows(tmp_path: Path) -> None:
+    facts = [*FACTS, ("Gull", "home", "Ostrin")]
+    assert only(made(tmp_path, "inferred", facts=facts)).accept == ("Ostrin",)  # type: ignore[arg-type]
+    lists = made(tmp_path, "lists", facts=facts)  # type: ignore[arg-type]
+    assert [item.id for item in lists] == ["home/Brelm"], "Tern's home Ostrin follows"
+
+
 def test_nobody_is_asked_for_a_list_without_an_end(tmp_path: Path) -> None:
     names = [f"Boat{number}" for number in range(13)]
     boats = "".join(f"  {name}: {{class: Boat}}\n" for name in names)

@@ -104,7 +104,8 @@ def _subjects(world: World, kind: str, several: bool) -> Iterator[Item]:
     for (noun, object_), group in edges.items():
         subjects, relation = world.subjects[noun, object_], group[0].relation
         fits = 1 < len(subjects) <= _LISTED if several else len(subjects) == 1
-        if not fits or _given_away(subjects, object_):
+        told = {edge.subject for edge in group}  # a list must not tell what is examined as inferred
+        if not fits or len(subjects) > len(told) or _given_away(subjects, object_):
             continue
         name = relation.name
         slots = {"noun": noun, "object": object_}

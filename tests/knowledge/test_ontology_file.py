@@ -137,6 +137,23 @@ def test_what_cannot_be_is_refused(tmp_path: Path, seen: str, instead: str, said
     assert said in str(caught.value)
 
 
+FOLLOW_UP = """
+  follow_up:
+    questions: ["Und {noun}?", "Und {question}"]
+    held_out: ["Und wie ist {noun}?"]
+    answer: "{answer}"
+"""
+
+
+@pytest.mark.parametrize("seen", ["Und {noun}?", "Und wie ist {noun}?"])
+def test_a_follow_up_says_what_it_asks(tmp_path: Path, seen: str) -> None:
+    assert len(loaded(tmp_path, TEXT + FOLLOW_UP).phrasings["follow_up"].questions) == 2
+    with pytest.raises(DataError, match=r"should have \{noun\}"):
+        loaded(tmp_path, TEXT + FOLLOW_UP.replace(seen, "Und?"))
+    with pytest.raises(DataError, match=r"'Und wie \{question\}' should have \{noun\}"):
+        loaded(tmp_path, TEXT + FOLLOW_UP.replace("Und wie ist {noun}?", "Und wie {question}"))
+
+
 def test_two_relations_do_not_have_one_inverse(tmp_path: Path) -> None:
     text = TEXT.replace("  holds:\n    domain", "  holds:\n    inverse: holds\n    domain")
     with pytest.raises(DataError, match=r"within\.inverse: holds has holds as its inverse"):

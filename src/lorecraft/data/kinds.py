@@ -61,7 +61,8 @@ def multi_hop(world: World, draw: random.Random) -> Iterator[Item]:
         for way, edges in _at_most(most, asked, draw):
             named = way[0].subject
             for edge in way:
-                named = filled(words.questions[0], noun=edge.relation.noun, subject=named)
+                pattern = draw.choice(words.questions)
+                named = filled(pattern, noun=edge.relation.noun, subject=named)
             told = " ".join(render(e.relation.answer, e.subject, e.object) for e in way)
             objects = [edge.object for edge in edges]
             facts = (edge.fact for edge in (*way, *edges))

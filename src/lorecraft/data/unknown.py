@@ -26,8 +26,8 @@ def split_absent(
     pairs = list(absent(facts, ontology))
     random.Random(f"{seed}/absent").shuffle(pairs)
     pairs.sort(key=lambda pair: pair[1])
-    examined = pairs[1::3]
-    return tuple(pair for pair in pairs if pair not in examined), tuple(examined)
+    trained = (pair for at, pair in enumerate(pairs) if at % 3 != 1)
+    return tuple(trained), tuple(pairs[1::3])
 
 
 def declined(

@@ -17,6 +17,7 @@ from lorecraft.knowledge import general
 from lorecraft.knowledge.facts import Fact
 from lorecraft.knowledge.ontology import OBJECT, SUBJECT, Ontology, render
 from lorecraft.knowledge.sentences import completion_cut, subject_of
+from lorecraft.recipe.values import Asked
 
 if TYPE_CHECKING:
     from lorecraft.recipe.schema import ExamSection
@@ -27,15 +28,7 @@ Measure = Literal[
     "retention",
     "abstention",
     "format",
-    "inferred",
-    "multi_hop",
-    "inverse",
-    "lists",
-    "compare",
-    "yes_no",
-    "false_premise",
-    "follow_up",
-    "identity",
+    Asked,
 ]
 
 

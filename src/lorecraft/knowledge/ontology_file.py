@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence, Set
+from collections.abc import Collection, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 from lorecraft.errors import DataError
+from lorecraft.knowledge.contradictions import contradictions
 from lorecraft.knowledge.mistakes import nearest, refuse
 from lorecraft.knowledge.ontology import (
     OBJECT,
@@ -128,12 +129,8 @@ class _Reader(Reader):
                 if name in _ENGLISH
             },
         )
-        for relation in relations.values():
-            for key, mistake in _contradictions(relation, ontology):
-                self.wrong(("relations", relation.name, key), mistake)
-        for rule in ontology.rules:
-            for variable in _two_sorted(rule, ontology):
-                self.wrong(("rules", rule.name), f"{variable} is a thing here and a value there")
+        for key, mistake in contradictions(ontology):
+            self.wrong(key, mistake)
         return ontology
 
     def table(self, name: str, fields: dict[str, Any]) -> Table:
@@ -237,10 +234,12 @@ class _Reader(Reader):
             part: self.texts(fields.get(part), (*key, part)) if part in wanted else ()
             for part in parts[:2]
         }
-        may: Set[str] = frozenset() if kind.asked else frozenset(("{noun}", "{question}"))
         for part, texts in patterns.items():
             for pattern in texts:
-                self.slots(pattern, (*key, part), kind.asked, may)
+                if kind.asked or part == "held_out" or "{question}" not in pattern:
+                    self.slots(pattern, (*key, part), kind.asked or {"{noun}"})
+                else:
+                    self.slots(pattern, (*key, part), {"{question}"}, {"{noun}"})
             if part in wanted and fields.get(part) == []:
                 self.wrong((*key, part), "expected one or more")
         trained, held_out = (set(map(normal, texts)) for texts in patterns.values())
@@ -306,45 +305,6 @@ class _Reader(Reader):
                 owner = owners.setdefault(normal(name), entity.name)
                 if owner != entity.name:
                     self.wrong(("entities", entity.name), f"'{name}' also names {owner}")
-
-
-def _contradictions(relation: Relation, ontology: Ontology) -> Iterator[tuple[str, str]]:
-    """``(key, mistake)``: what a relation says of itself and cannot be."""
-    domain, range_ = relation.domain, relation.range
-    things = range_ in ontology.classes
-    if relation.inverse:
-        other = ontology.relations.get(relation.inverse)
-        if other is None:
-            known = nearest(relation.inverse, ontology.relations)
-            yield "inverse", f"no relation '{relation.inverse}'{known}"
-        elif not things:
-            yield "inverse", f"a {range_} is no class, so nothing can be said of it"
-        elif (other.domain, other.range) != (range_, domain):
-            yield (
-                "inverse",
-                f"{other.name} leads from {other.domain} to {other.range}, "
-                f"not from {range_} to {domain}",
-            )
-        elif other.inverse not in ("", relation.name):
-            yield "inverse", f"{other.name} has {other.inverse} as its inverse"
-    for key in ("transitive", "symmetric"):
-        if getattr(relation, key) and domain != range_:
-            yield key, f"leads from {domain} to {range_}; expected the same class at both ends"
-    if relation.transitive and relation.functional:
-        yield "transitive", "functional, so that the second step would be a second object"
-    if relation.values and things:
-        yield "values", f"the objects are of class {range_}; its entities are the values"
-
-
-def _two_sorted(rule: Rule, ontology: Ontology) -> list[str]:
-    """Variables that stand for a thing in one place and for a value in another."""
-    things: set[str] = set()
-    values: set[str] = set()
-    for first, name, last in (*rule.conditions, rule.conclusion):
-        if relation := ontology.relations.get(name):
-            things.add(first)
-            (things if relation.range in ontology.classes else values).add(last)
-    return sorted(things & values)
 
 
 def _hold_out(patterns: Sequence[str], kind: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -21,6 +21,7 @@ from lorecraft.cli import (
     audit,
     chat,
     check,
+    dashboard,
     examine,
     extract,
     graph,
@@ -33,12 +34,13 @@ from lorecraft.cli import (
     run,
     runs,
     show,
+    sweep,
     train,
 )
 from lorecraft.errors import LorecraftError
 
 STOPPED = 130
-RESUMABLE = ("run", "resume", "prepare", "train", "examine")
+RESUMABLE = ("run", "resume", "prepare", "train", "examine", "sweep")
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EIO)
 
@@ -122,6 +124,8 @@ app.command("train")(train.train)
 app.command("examine")(examine.examine)
 app.command("extract")(extract.extract)
 app.command("report")(report.report)
+app.command("sweep")(sweep.sweep)
+app.command("dashboard")(dashboard.dashboard)
 app.command("logs")(logs.logs)
 app.command("audit")(audit.audit)
 app.command("show")(show.show)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from lorecraft.recipe.source import Dumper, Mistake, Source, read
 from lorecraft.recipe.wording import explain
 
 
-def load_recipe(path: Path | str) -> Recipe:
-    """Read and check a recipe.
+def load_recipe(path: Path | str, change: Callable[[dict[str, Any]], None] | None = None) -> Recipe:
+    """Read and check a recipe; ``change`` may alter what was written before it is checked.
 
     Relative paths are taken from the recipe's folder (``output``: from the current folder) and are
     absolute in what is returned.
@@ -32,6 +32,8 @@ def load_recipe(path: Path | str) -> Recipe:
         source.mistakes.append(_not_a_recipe(source.value))
     if not isinstance(source.value, dict):
         raise _refusal(path, source.mistakes)
+    if change is not None:
+        change(source.value)
     output = str(Recipe.model_fields["output"].default)
     given = {"name": _default_name(path), "output": output, **source.value}
     mistakes = source.mistakes + _contradictions(source)

@@ -6,6 +6,7 @@ YAML; every key, its meaning and its default stand in docs/recipe.md, which is m
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -488,6 +489,14 @@ def _kinds(sections: dict[str, Any]) -> list[str]:
     return kinds + ["dpo"] * bool(_given(sections, "data", "pairs"))
 
 
+def names_of(kinds: Iterable[str]) -> tuple[str, ...]:
+    """``cpt``, ``sft``; a second stage of a kind is told by its place (``sft-2``)."""
+    names: list[str] = []
+    for number, kind in enumerate(kinds, 1):
+        names.append(kind if kind not in names else f"{kind}-{number}")
+    return tuple(names)
+
+
 class Recipe(Section):
     """A run, complete: what `lorecraft run` needs to know."""
 
@@ -520,6 +529,11 @@ class Recipe(Section):
     limits: LimitsSection = LimitsSection()
     exam: ExamSection = ExamSection()
     require: RequireSection = RequireSection()
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        """The stages' names, in order."""
+        return names_of(stage.kind for stage in self.stages)
 
     @model_validator(mode="before")
     @classmethod

@@ -41,3 +41,46 @@ class ReportData:
     manifest: Mapping[str, Any] = field(default_factory=dict)
     events: Sequence[str] = ()
     reproduce: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a run's folder holds so far, for tables and pictures of several runs.
+
+    Attributes:
+        name: of the run.
+        state: how far it is, as ``lorecraft runs list`` says it.
+        recipe: the resolved recipe as a mapping; stages stand by their names.
+        stages: stage -> ``stage.json``; of one that is not finished, its ``curves`` alone.
+        verdict, questions, answers, audit, manifest: as in ``ReportData``; empty where it is not
+            so far.
+        seconds: of training and exam together.
+    """
+
+    name: str
+    state: str
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    stages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    verdict: Mapping[str, Any] = field(default_factory=dict)
+    questions: Sequence[Question] = ()
+    answers: Sequence[Answer] = ()
+    audit: Mapping[str, Any] = field(default_factory=dict)
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float | None = None
+
+    @property
+    def last(self) -> str:
+        """The last stage's name, which is its model's too."""
+        return list(self.recipe["stages"])[-1]
+
+    @property
+    def valid_error(self) -> float | None:
+        """The last stage's lowest validation error."""
+        error: float | None = self.stages.get(self.last, {}).get("best_valid_error")
+        return error
+
+    @property
+    def measures(self) -> Mapping[str, Any]:
+        """The last stage's figures in the exam."""
+        figures: Mapping[str, Any] = self.verdict.get("models", {}).get(self.last, {})
+        return figures

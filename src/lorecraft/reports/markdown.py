@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from lorecraft.reports import page
 from lorecraft.reports.data import ReportData
@@ -10,7 +11,15 @@ from lorecraft.reports.data import ReportData
 
 def render(report: ReportData) -> str:
     """The report as text (GitHub's Markdown); what was said by a model stays on one line."""
-    text = page.render("report.md.jinja", report, line=_line)
+    return _tidy(page.render("report.md.jinja", report, line=_line))
+
+
+def fill(template: str, **values: Any) -> str:
+    """Another Markdown template, filled."""
+    return _tidy(page.fill(template, {"line": _line}, **values))
+
+
+def _tidy(text: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 

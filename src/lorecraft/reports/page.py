@@ -24,19 +24,23 @@ def fill(template: str, filters: Mapping[str, Any], **values: Any) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"name": _name, "value": _value, "percent": percent, **filters}
-    return environment.get_template(template).render(**values)
+    environment.filters |= {
+        "name": _name, "value": _value, "percent": percent, "lines": tables.marked_lines, **filters
+    }  # fmt: skip
+    return environment.get_template(template).render(values)
 
 
 def render(template: str, report: ReportData, **filters: Any) -> str:
-    """``template`` of the folder, filled with a report."""
+    """``template``, filled with a report."""
     everything = tables.exchanges(report)
     wrong = tables.wrong(everything)
+    models = list(report.verdict["models"])
     return fill(
         template,
         filters,
         report=report,
-        models=list(report.verdict["models"]),
+        models=models,
+        classes=tables.classes(models),
         claims=report.verdict["claims"],
         requirements=report.verdict.get("requirements", []),
         rows=tables.measure_rows(report.verdict),

@@ -3,14 +3,55 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+STYLES = Path(__file__).parent / "templates"
 
 WIDTH, HEIGHT = 420, 240
 LEFT, RIGHT, TOP, BOTTOM = 44, 14, 14, 34
 POINTS = 160
 
 Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The axes of a picture: which figures lie where. ``log`` is said of the x axis."""
+
+    x: Point
+    y: Point
+    width: float = WIDTH
+    height: float = HEIGHT
+    top: float = TOP
+    log: bool = False
+
+    def place(self, point: Point) -> Point:
+        """Figures -> pixels."""
+        low, high, at = (math.log(value) if self.log else value for value in (*self.x, point[0]))
+        across = LEFT + (at - low) / (high - low) * (self.width - LEFT - RIGHT)
+        bottom, top = self.y
+        down = self.top + (top - point[1]) / (top - bottom) * (self.height - self.top - BOTTOM)
+        return across, down
+
+    def grid(
+        self, ticks_x: Mapping[float, str], ticks_y: Mapping[float, str], axis: str
+    ) -> Iterator[str]:
+        """Lines and their texts, and what the x axis is."""
+        for y, text in ticks_y.items():
+            down = self.place((self.x[0], y))[1]
+            ends = f'x1="{LEFT}" x2="{self.width - RIGHT}" y1="{down:.1f}" y2="{down:.1f}"'
+            yield f'<line class="grid" {ends}/>'
+            yield f'<text class="y" x="{LEFT - 8}" y="{down + 4:.1f}">{escape(text)}</text>'
+        below = self.height - BOTTOM + 18
+        for x, text in ticks_x.items():
+            across = self.place((x, self.y[0]))[0]
+            yield f'<text class="x" x="{across:.1f}" y="{below}">{escape(text)}</text>'
+        place = f'x="{self.width - RIGHT}" y="{self.height - 3}"'
+        yield f'<text class="axis" {place}>{escape(axis)}</text>'
 
 
 def interval_bar(figure: Mapping[str, Any], model: str, label: str) -> str:
@@ -34,7 +75,7 @@ def interval_bar(figure: Mapping[str, Any], model: str, label: str) -> str:
         f'<line class="tick" x1="{at}%" x2="{at}%" y1="6" y2="12"/>' for at in (0, 25, 50, 75, 100)
     )
     return (
-        f'<svg class="bar {_class(model)}" height="18" role="img" aria-label="{_escape(label)}">'
+        f'<svg class="bar {_class(model)}" height="18" role="img" aria-label="{escape(label)}">'
         f'<line class="scale" x1="0" x2="100%" y1="9" y2="9"/>{ticks}{marks}</svg>'
     )
 
@@ -46,20 +87,16 @@ def curves(stage: str, points: Sequence[Mapping[str, float]], figure: str = "los
     A long training curve is averaged into at most ``POINTS`` pieces. Without any finite point the
     picture is empty text.
     """
-    train = _averaged(_series(points, figure))
-    valid = _series(points, f"valid_{figure}")
+    train = averaged(series(points, figure))
+    valid = series(points, f"valid_{figure}")
     if not train and not valid:
         return ""
     steps = [x for x, _ in train + valid]
     values = [y for _, y in train + valid]
     last = max(max(steps), 1.0)
-    ticks_y = _ticks(min(0.0, *values), max(values))
-    low, high = ticks_y[0], ticks_y[-1]
-
-    def place(point: Point) -> Point:
-        across = LEFT + point[0] / last * (WIDTH - LEFT - RIGHT)
-        down = TOP + (high - point[1]) / (high - low) * (HEIGHT - TOP - BOTTOM)
-        return across, down
+    ticks_y = ticks(min(0.0, *values), max(values))
+    frame = Frame((0.0, last), (ticks_y[0], ticks_y[-1]))
+    place = frame.place
 
     validated = [p for p in points if math.isfinite(p.get(f"valid_{figure}", math.nan))]
     kept = min(validated, key=lambda point: point["valid_error"], default=None)
@@ -69,12 +106,15 @@ def curves(stage: str, points: Sequence[Mapping[str, float]], figure: str = "los
         said += f"; kept is step {best[0]:.0f}, validation {figure} {best[1]:.3f}"
     return "".join(
         (
-            f'<svg class="curves" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-            f'aria-label="{_escape(said)}">',
-            *_grid(ticks_y, [x for x in _ticks(0, last) if x <= last], place),
-            _line("train", [place(point) for point in train]),
-            _line("valid", [place(point) for point in valid]),
-            *(_dot("point", place(point)) for point in valid if len(valid) <= 40),
+            opened("curves", WIDTH, HEIGHT, said),
+            *frame.grid(
+                {x: f"{x:g}" for x in ticks(0, last) if x <= last},
+                {y: f"{y:g}" for y in ticks_y},
+                "step",
+            ),
+            line("train", [place(point) for point in train]),
+            line("valid", [place(point) for point in valid]),
+            *(dot("point", place(point)) for point in valid if len(valid) <= 40),
             *(_best(place(best), best) if best else ()),
             "</svg>",
         )
@@ -91,12 +131,10 @@ def histogram(edges: Sequence[float], counts: Sequence[int], limit: float | None
     """
     if not any(counts):
         return ""
-    high = _ticks(0, max(counts))[-1]
+    ticks_y = ticks(0, max(counts))
     first, last = edges[0], max(edges[-1], edges[0] + 1)
-
-    def place(point: Point) -> Point:
-        across = LEFT + (point[0] - first) / (last - first) * (WIDTH - LEFT - RIGHT)
-        return across, TOP + (1 - point[1] / high) * (HEIGHT - TOP - BOTTOM)
+    frame = Frame((first, last), (0.0, ticks_y[-1]))
+    place = frame.place
 
     bars = []
     for start, end, count in zip(edges, edges[1:], counts, strict=False):
@@ -106,10 +144,10 @@ def histogram(edges: Sequence[float], counts: Sequence[int], limit: float | None
             f'<rect class="column{" over" * over}" x="{left + 0.5:.1f}" y="{top:.1f}" '
             f'width="{max(0.5, right - left - 1):.1f}" height="{bottom - top:.1f}"/>'
         )
-    line = ""
+    mark = ""
     if limit is not None and first < limit <= last:
         across = place((limit, 0))[0]
-        line = (
+        mark = (
             f'<line class="limit" x1="{across:.1f}" x2="{across:.1f}" y1="{TOP}" '
             f'y2="{HEIGHT - BOTTOM}"/><text class="note" text-anchor="end" x="{across - 6:.1f}" '
             f'y="{TOP + 10}">limit {limit:,.0f}</text>'
@@ -117,13 +155,14 @@ def histogram(edges: Sequence[float], counts: Sequence[int], limit: float | None
     said = f"Lengths of {sum(counts):,} records, {first:,.0f} to {last:,.0f} {unit}"
     return "".join(
         (
-            f'<svg class="curves" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-            f'aria-label="{_escape(said)}">',
-            *_grid(
-                _ticks(0, max(counts)), [x for x in _ticks(first, last) if x <= last], place, unit
+            opened("curves", WIDTH, HEIGHT, said),
+            *frame.grid(
+                {x: f"{x:g}" for x in ticks(first, last) if first <= x <= last},
+                {y: f"{y:g}" for y in ticks_y},
+                unit,
             ),
             *bars,
-            line,
+            mark,
             "</svg>",
         )
     )
@@ -135,28 +174,13 @@ def share_bar(shares: Sequence[tuple[str, float]]) -> str:
     for number, (name, share) in enumerate(shares):
         parts.append(
             f'<rect class="part part-{min(number, 5)}" x="{100 * at:.2f}%" '
-            f'width="{100 * share:.2f}%" y="0" height="14"><title>{_escape(name)} '
+            f'width="{100 * share:.2f}%" y="0" height="14"><title>{escape(name)} '
             f"{100 * share:.1f}%</title></rect>"
         )
         at += share
     said = ", ".join(f"{name} {100 * share:.0f}%" for name, share in shares)
-    label = f'role="img" aria-label="{_escape(said)}"'
+    label = f'role="img" aria-label="{escape(said)}"'
     return f'<svg class="shares" height="14" {label}>{"".join(parts)}</svg>'
-
-
-def _grid(
-    ticks_y: Sequence[float], ticks_x: Sequence[float], place: Any, unit: str = "step"
-) -> Iterator[str]:
-    bottom = HEIGHT - BOTTOM
-    for y in ticks_y:
-        down = place((0, y))[1]
-        ends = f'x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{down:.1f}" y2="{down:.1f}"'
-        yield f'<line class="grid" {ends}/>'
-        yield f'<text class="y" x="{LEFT - 8}" y="{down + 4:.1f}">{y:g}</text>'
-    for x in ticks_x:
-        across = place((x, 0))[0]
-        yield f'<text class="x" x="{across:.1f}" y="{bottom + 18}">{x:g}</text>'
-    yield f'<text class="axis" x="{WIDTH - RIGHT}" y="{HEIGHT - 3}">{unit}</text>'
 
 
 def _best(at: Point, best: Point) -> Iterator[str]:
@@ -167,16 +191,37 @@ def _best(at: Point, best: Point) -> Iterator[str]:
     yield f'<text class="note" {place}>kept: step {best[0]:.0f}, {best[1]:.3f}</text>'
 
 
-def _line(name: str, places: Sequence[Point]) -> str:
+def opened(name: str, width: float, height: float, said: str) -> str:
+    """The first tag of a picture; ``said`` is read aloud instead of it."""
+    return (
+        f'<svg class="{name}" viewBox="0 0 {width:g} {height:g}" role="img" '
+        f'aria-label="{escape(said)}">'
+    )
+
+
+def standalone(picture: str) -> str:
+    """A picture as a file of its own, which a README can show, with its colours."""
+    style = "".join((STYLES / name).read_text("utf-8") for name in ("colours.css", "picture.css"))
+    size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', picture)
+    shape = f" width: {size[1]}px; height: {size[2]}px;" if size else ""
+    style += f"svg {{ background: var(--paper);{shape} }}"
+    start = '<svg xmlns="http://www.w3.org/2000/svg" '
+    return picture.replace("<svg ", start, 1).replace(">", f"><style>{style}</style>", 1)
+
+
+def line(name: str, places: Sequence[Point]) -> str:
+    """A line through pixels."""
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     return f'<polyline class="{name}" points="{path}"/>' if places else ""
 
 
-def _dot(name: str, at: Point) -> str:
-    return f'<circle class="{name}" cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="2.5"/>'
+def dot(name: str, at: Point, radius: float = 2.5) -> str:
+    """A dot at a pixel."""
+    return f'<circle class="{name}" cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="{radius:g}"/>'
 
 
-def _series(points: Sequence[Mapping[str, float]], key: str) -> list[Point]:
+def series(points: Sequence[Mapping[str, float]], key: str) -> list[Point]:
+    """``(step, figure)`` of those points that have it."""
     return [
         (float(point["step"]), float(point[key]))
         for point in points
@@ -184,13 +229,14 @@ def _series(points: Sequence[Mapping[str, float]], key: str) -> list[Point]:
     ]
 
 
-def _averaged(series: list[Point]) -> list[Point]:
-    size = math.ceil(len(series) / POINTS) or 1
-    pieces = [series[start : start + size] for start in range(0, len(series), size)]
+def averaged(points: list[Point]) -> list[Point]:
+    """At most ``POINTS`` pieces of a long curve."""
+    size = math.ceil(len(points) / POINTS) or 1
+    pieces = [points[start : start + size] for start in range(0, len(points), size)]
     return [(sum(x for x, _ in p) / len(p), sum(y for _, y in p) / len(p)) for p in pieces]
 
 
-def _ticks(low: float, high: float, wanted: int = 4) -> list[float]:
+def ticks(low: float, high: float, wanted: int = 4) -> list[float]:
     """Round numbers from at most ``low`` to at least ``high``."""
     span = (high - low) or 1.0
     size = 10 ** math.floor(math.log10(span / wanted))
@@ -203,5 +249,8 @@ def _class(name: str) -> str:
     return "".join(c if c.isalnum() else "-" for c in name)
 
 
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
+def escape(text: str) -> str:
+    """Text for between tags, or for an attribute."""
+    return (
+        text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite, nan
@@ -126,6 +127,27 @@ def style_tables(verdict: Mapping[str, Any]) -> StyleTables | None:
         ],
         by,
     )
+
+
+def classes(models: Sequence[str]) -> dict[str, str]:
+    """Model -> its class on the page: the base, those on the way, the last stage's."""
+    last = models[-1] if len(models) > 1 else None
+    return {
+        model: "base" if model == models[0] else "last" if model == last else "cpt"
+        for model in models
+    }
+
+
+def marked_lines(answer: Answer) -> list[tuple[str, str]]:
+    """An answer's lines, each with what its grader has against it (``""`` where that is nothing).
+
+    A grader that names lines begins its reasons with ``line 3:``.
+    """
+    reasons: dict[int, list[str]] = {}
+    for number, reason in re.findall(r"(?:^|; )line (\d+): (.+?)(?=; line \d+: |$)", answer.why):
+        reasons.setdefault(int(number), []).append(reason)
+    lines = (answer.answer or "(nothing)").split("\n")
+    return [(text, "; ".join(reasons.get(number, ()))) for number, text in enumerate(lines, 1)]
 
 
 def exchanges(report: ReportData) -> list[Exchange]:

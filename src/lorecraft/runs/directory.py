@@ -74,11 +74,12 @@ class RunDirectory:
 
     def stages(self, recipe: Recipe) -> dict[str, Path]:
         """Model name (``cpt``, ``sft``, a second ``sft-2``) -> folder of its stage, in order."""
-        folders: dict[str, Path] = {}
-        for number, stage in enumerate(recipe.stages, 1):
-            name = stage.kind if stage.kind not in folders else f"{stage.kind}-{number}"
-            folders[name] = self.stage(number, stage.kind)
-        return folders
+        return {
+            name: self.stage(number, stage.kind)
+            for number, (name, stage) in enumerate(
+                zip(recipe.stage_names, recipe.stages, strict=True), 1
+            )
+        }
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -217,11 +218,12 @@ def list_runs(output: Path) -> list[RunSummary]:
     """The runs under a folder, the newest first."""
     if not output.is_dir():
         return []
-    found = [_summary(RunDirectory(path.parent)) for path in output.glob("*/manifest.json")]
+    found = [summary_of(RunDirectory(path.parent)) for path in output.glob("*/manifest.json")]
     return sorted(found, key=lambda run: run.started, reverse=True)
 
 
-def _summary(directory: RunDirectory) -> RunSummary:
+def summary_of(directory: RunDirectory) -> RunSummary:
+    """How far a run is that has begun."""
     manifest = read_json(directory.manifest)
     verdict_file = directory.exam / "verdict.json"
     done = sorted(path.parent.name for path in directory.folder.glob("stages/*/stage.json"))

@@ -44,13 +44,26 @@ def begin(recipe: Recipe, directory: RunDirectory, small: bool = False) -> None:
             "seed": recipe.seed,
             "smoke": before.get("smoke", small),
             "stages": [stage.kind for stage in recipe.stages],
-            "sha256": {
-                "recipe": fingerprint(to_yaml(recipe)),
-                "code": code_version(),
-                "sources": source_hashes(recipe),
-            },
+            "sha256": _made_from(recipe),
         },
     )
+
+
+def _made_from(recipe: Recipe) -> dict[str, Any]:
+    return {
+        "recipe": fingerprint(to_yaml(recipe)),
+        "code": code_version(),
+        "sources": source_hashes(recipe),
+    }
+
+
+def is_finished(recipe: Recipe, directory: RunDirectory) -> bool:
+    """Whether the run has its report and was made from just this, as far as files here tell; no
+    model is loaded to see it."""
+    if not (directory.manifest.exists() and directory.report.exists()):
+        return False
+    made = read_json(directory.manifest)
+    return "finished" in made and made["sha256"] == _made_from(recipe)
 
 
 def source_hashes(recipe: Recipe) -> dict[str, str]:

@@ -25,6 +25,8 @@ COMMANDS = (
     "train",
     "examine",
     "report",
+    "sweep",
+    "dashboard",
     "logs",
     "check",
     "graph",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lorecraft.cli.targets import locate
+from lorecraft.cli.targets import KEEP_GOING_HELP, locate
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,6 +30,7 @@ def sweep(
             "--smoke", help="Only try them: the embedded model, 10 records and 3 steps a stage."
         ),
     ] = False,
+    keep_going: Annotated[bool, typer.Option("--keep-going", help=KEEP_GOING_HELP)] = False,
 ) -> None:
     """Run a recipe once for every combination of some keys' values, and choose one by validation;
     what is finished is skipped.
@@ -44,7 +45,9 @@ def sweep(
     from lorecraft.errors import RunError
     from lorecraft.runs import sweep as sweeping
 
-    found = sweeping.sweep(locate(recipe), grid, small=smoke, progress=TerminalProgress())
+    found = sweeping.sweep(
+        locate(recipe), grid, small=smoke, keep_going=keep_going, progress=TerminalProgress()
+    )
     Console().print(_table(found.data))
     for sentence in (found.data.why, *found.data.edges):
         typer.echo(sentence)
@@ -63,24 +66,35 @@ def sweep(
 
 
 def _table(data: SweepData) -> Table:
+    """Settings, validation and rates; the page has the rest."""
+    from rich import box
     from rich.table import Table
 
     from lorecraft.reports.sweep import measures, told
 
-    rows = measures(data)
-    table = Table(*data.axes, "validation error", *(row.measure for row in rows), "seconds", "")
+    rows = [
+        row
+        for row in measures(data)
+        if any(cell.figure.get("rate") is not None for cell in row.cells)
+    ]
+    table = Table("", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for head in (*data.axes, "validation error", *(row.measure for row in rows), "seconds"):
+        table.add_column(head, overflow="fold")
     for one in data.rows:
         error, seconds = one["valid_error"], one.get("seconds")
-        cells = [
-            next((f"{c.rate} ({c.interval})" for c in row.cells if c.model == one["name"]), "–")
+        cells = {
+            row.measure: f"{cell.rate}\n{cell.interval.replace('%–', '–')}".strip()
             for row in rows
-        ]
+            for cell in row.cells
+            if cell.model == one["name"]
+        }
+        state = "" if one["state"] == "finished" else one["state"]
         table.add_row(
+            "chosen" if one["name"] == data.chosen else state,
             *(told(value) for value in one["values"].values()),
             "–" if error is None else f"{error:.4f}",
-            *cells,
+            *(cells.get(row.measure, "–") for row in rows),
             "–" if seconds is None else f"{seconds:.0f}",
-            "chosen" if one["name"] == data.chosen else one["state"],
             style="bold" if one["name"] == data.chosen else None,
         )
     return table

@@ -172,7 +172,7 @@ def compared(title: str, rows: Sequence[tuple[str, str, str, Mapping[str, Any]]]
     key = "rate" if share else "value"
     ends = [figure.get("high", figure[key]) for *_, figure in rows if figure[key] is not None]
     top = 1.0 if share else max([*ends, 1e-9])
-    left, right = 148, WIDTH - 58
+    left, right = 158, WIDTH - 58
 
     def at(figure: float) -> float:
         return left + figure / top * (right - left)

@@ -197,7 +197,8 @@ def style_tables(found: Sequence[Column]) -> StyleTables | None:
 
 def exchanges(found: Sequence[Column]) -> list[Exchange]:
     """Every question with the answers that there are: first those on which runs differ, then those
-    that they got wrong, then the rest; within each in the exam's order."""
+    that they got wrong, then the rest; within each the outputs
+    of a house style, then the exam's order."""
     said = [(column, column.answers()) for column in found]
     trained = {column.label for column in found if column.model in column.run.stages}
     questions: dict[Key, Question] = {
@@ -210,8 +211,9 @@ def exchanges(found: Sequence[Column]) -> list[Exchange]:
         for key, question in questions.items()
     ]
 
-    def order(exchange: Exchange) -> int:
+    def order(exchange: Exchange) -> tuple[int, bool]:
         marks = {answer.passed for answer in exchange.answers if answer.model in trained}
-        return 0 if len(marks) == 2 else 1 if marks == {False} else 2
+        kind = 0 if len(marks) == 2 else 1 if marks == {False} else 2
+        return kind, exchange.question.measure != "format"
 
     return sorted((one for one in every if one.answers), key=order)

@@ -32,21 +32,19 @@ class Box:
 
 
 def sources(recipe: Mapping[str, Any]) -> Lines:
-    """What the recipe learns from, a short name each."""
-    knowledge, data = recipe.get("knowledge") or {}, recipe.get("data") or {}
+    """What the recipe reads, a short name each."""
+    sections = [recipe.get(name) or {} for name in ("knowledge", "data", "style")]
     found: Lines = []
-    for key in ("facts", "ontology", "tables", "documents", "python"):
-        given = knowledge.get(key) or ()
-        for path in [given] if isinstance(given, str) else given:
-            found.append(Path(path).name)
-    train = data.get("train")
-    if train:
-        found.append(train["path"].removeprefix("hf:") if "hf:" in train["path"] else _file(train))
+    for section in sections:
+        for key in ("facts", "tables", "documents", "python", "train", "valid", "general", "test"):
+            given = section.get(key) or ()
+            for where in given if isinstance(given, list) else [given] if given else ():
+                path = where["path"] if isinstance(where, Mapping) else where
+                if path == "builtin":
+                    found.append("general records")
+                elif path != "none":
+                    found.append(Path(path.removeprefix("hf:")).name)
     return found
-
-
-def _file(records: Mapping[str, Any]) -> str:
-    return Path(records["path"]).name
 
 
 def pipelines(runs: Sequence[Results]) -> list[tuple[list[str], str]]:

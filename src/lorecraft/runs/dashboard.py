@@ -48,22 +48,21 @@ def _named(folders: Sequence[Path]) -> list[Results]:
 
 
 def _runs(folder: Path) -> dict[Path, str]:
-    """Folder of a run -> its name; those of a sweep's runs go without the sweep's."""
-    file = folder / "sweep.json"
-    if not file.exists():
-        if not (folder / "manifest.json").exists():
-            raise RunError(
-                f"{folder} is no run that has begun",
-                "the folder of a run, or of a sweep",
-                "`lorecraft runs list` shows the runs",
-            )
-        return {folder.absolute(): folder.name}
-    swept = read_json(file)
-    found = {
-        (folder / one["folder"]).absolute(): one["name"].removeprefix(f"{swept['name']}-")
-        for one in swept["variants"]
-        if (folder / one["folder"] / "manifest.json").exists()
-    }
-    if not found:
-        raise RunError(f"{folder} has no run that has begun", "a sweep that has run")
-    return found
+    """Folder of a run -> its name, without the sweep's where it is a part of one."""
+    if (folder / "sweep.json").exists():
+        swept = read_json(folder / "sweep.json")
+        folders = [folder / one["folder"] for one in swept["variants"]]
+        begun = [one for one in folders if (one / "manifest.json").exists()]
+        if not begun:
+            raise RunError(f"{folder} has no run that has begun", "a sweep that has run")
+        return {path: name for one in begun for path, name in _runs(one).items()}
+    if not (folder / "manifest.json").exists():
+        raise RunError(
+            f"{folder} is no run that has begun",
+            "the folder of a run, or of a sweep",
+            "`lorecraft runs list` shows the runs",
+        )
+    around, name = folder.parent / "sweep.json", folder.name
+    if around.exists():
+        name = name.removeprefix(f"{read_json(around)['name']}-")
+    return {folder.absolute(): name}

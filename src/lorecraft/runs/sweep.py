@@ -41,13 +41,20 @@ class Swept:
         return [row["name"] for row in self.data.rows if row["state"] == "failed"]
 
 
-def sweep(target: Path, grid: Sequence[str], *, small: bool = False, progress: Progress) -> Swept:
+def sweep(
+    target: Path,
+    grid: Sequence[str],
+    *,
+    small: bool = False,
+    keep_going: bool = False,
+    progress: Progress,
+) -> Swept:
     """Run every combination that is not finished; one that fails does not hold up the others.
 
     Args:
         target: a recipe.
         grid: ``key=value,value,...`` each; see `recipe.grid`.
-        small: only try them, on the embedded model and a few records.
+        small, keep_going: as for a run.
 
     Raises:
         RecipeError: the recipe, a key or a value cannot be used; nothing has run then.
@@ -65,7 +72,7 @@ def sweep(target: Path, grid: Sequence[str], *, small: bool = False, progress: P
         data = _save(folder, target, recipe.name, axes, rows, small)
         for number, (row, file) in enumerate(zip(rows, recipes.values(), strict=True), 1):
             progress.note(f"{row['name']} ({number} of {len(rows)})")
-            unmet[row["name"]] = _ran(row, file, small, progress)
+            unmet[row["name"]] = _ran(row, file, small, keep_going, progress)
             gc.collect()  # an error's frames held their model until now
             data = _save(folder, target, recipe.name, axes, rows, small)
     return Swept(folder, data, unmet.get(data.chosen or "", ()))
@@ -117,7 +124,9 @@ def _row(variant: Variant, directory: RunDirectory) -> Row:
     }
 
 
-def _ran(row: Row, file: Path, small: bool, progress: Progress) -> tuple[str, ...]:
+def _ran(
+    row: Row, file: Path, small: bool, keep_going: bool, progress: Progress
+) -> tuple[str, ...]:
     """Run a combination, unless it is finished, and enter what came out; what it misses of what is
     required."""
     recipe, directory = resolve(file, small)
@@ -126,7 +135,8 @@ def _ran(row: Row, file: Path, small: bool, progress: Progress) -> tuple[str, ..
             progress.note("  finished before")
             unmet = Work(recipe, directory, progress).outcome().unmet
         else:
-            unmet = pipeline.run(file, small=small, progress=progress).unmet
+            done = pipeline.run(file, small=small, keep_going=keep_going, progress=progress)
+            unmet = done.unmet
     except LorecraftError as error:
         row |= {"state": "failed", "error": str(error)}
         progress.note(f"  failed: {error}")

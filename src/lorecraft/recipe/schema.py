@@ -489,7 +489,7 @@ def _kinds(sections: dict[str, Any]) -> list[str]:
     return kinds + ["dpo"] * bool(_given(sections, "data", "pairs"))
 
 
-def names_of(kinds: Iterable[str]) -> tuple[str, ...]:
+def stages_named(kinds: Iterable[str]) -> tuple[str, ...]:
     """``cpt``, ``sft``; a second stage of a kind is told by its place (``sft-2``)."""
     names: list[str] = []
     for number, kind in enumerate(kinds, 1):
@@ -533,7 +533,7 @@ class Recipe(Section):
     @property
     def stage_names(self) -> tuple[str, ...]:
         """The stages' names, in order."""
-        return names_of(stage.kind for stage in self.stages)
+        return stages_named(stage.kind for stage in self.stages)
 
     @model_validator(mode="before")
     @classmethod

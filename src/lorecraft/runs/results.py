@@ -8,7 +8,7 @@ from typing import Any
 
 from lorecraft.evaluation.exam import Answer
 from lorecraft.evaluation.questions import Question
-from lorecraft.recipe.schema import names_of
+from lorecraft.recipe.schema import stages_named
 from lorecraft.recipe.source import read
 from lorecraft.reports.data import Results
 from lorecraft.runs.directory import RunDirectory, summary_of
@@ -24,7 +24,7 @@ def read_results(directory: RunDirectory, *, answers: bool = False) -> Results:
     stages = {
         name: _json(directory.stage(number, kind) / "stage.json")
         or {"curves": _curves(events, name)}
-        for number, (name, kind) in enumerate(zip(names_of(kinds), kinds, strict=True), 1)
+        for number, (name, kind) in enumerate(zip(stages_named(kinds), kinds, strict=True), 1)
     }
     verdict = _json(directory.exam / "verdict.json")
     parts = [stage.get("seconds") for stage in stages.values()]

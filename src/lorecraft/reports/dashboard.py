@@ -107,7 +107,8 @@ def pictures(runs: Sequence[Results]) -> dict[str, str]:
 
 
 def settings(runs: Sequence[Results]) -> dict[str, list[Any]]:
-    """Key of the recipe -> its value in each run, for those in which the runs differ."""
+    """Key of the recipe -> its value in each run, for those in which the runs differ; of a path
+    its last two parts."""
     flat = [_flat(run.recipe) for run in runs]
     keys = dict.fromkeys(key for recipe in flat for key in recipe)
     values = {key: [recipe.get(key) for recipe in flat] for key in keys}
@@ -123,6 +124,8 @@ def _flat(values: Mapping[str, Any], around: str = "") -> dict[str, Any]:
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
             found |= _flat(value, f"{around}{key}.")
+        elif isinstance(value, str) and value.startswith("/"):
+            found[around + key] = "/".join(value.rsplit("/", 2)[1:])
         else:
             found[around + key] = value
     return found

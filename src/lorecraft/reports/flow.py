@@ -19,6 +19,11 @@ TALL, STEP = 78, 104
 LETTERS = 31
 """Of a line in a box."""
 
+SOURCES = (
+    "facts", "ontology", "tables", "documents", "python", "train", "valid", "general", "test"
+)  # fmt: skip
+"""Keys of a recipe that name what is read."""
+
 Lines = list[str]
 
 
@@ -36,7 +41,7 @@ def sources(recipe: Mapping[str, Any]) -> Lines:
     sections = [recipe.get(name) or {} for name in ("knowledge", "data", "style")]
     found: Lines = []
     for section in sections:
-        for key in ("facts", "tables", "documents", "python", "train", "valid", "general", "test"):
+        for key in SOURCES:
             given = section.get(key) or ()
             for where in given if isinstance(given, list) else [given] if given else ():
                 path = where["path"] if isinstance(where, Mapping) else where

@@ -77,7 +77,7 @@ def overlaid(stage: str, runs: Mapping[str, tuple[str, Sequence[Mapping[str, flo
             yield "</g>"
 
     ticks_x = {x: f"{x:g}" for x in ticks(0, last) if x <= last}
-    title = f"{stage}: loss in nats a token"
+    title = f"{stage}: loss (nats)"
     grid = frame.grid(ticks_x, {y: f"{y:g}" for y in ticks_y}, "step")
     legend = {name: of for name, (of, _, _) in lines.items()}
     legend_note = "validation; training is fainter"

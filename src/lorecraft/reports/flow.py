@@ -20,7 +20,8 @@ LETTERS = 31
 """Of a line in a box."""
 
 SOURCES = (
-    "facts", "ontology", "tables", "documents", "python", "train", "valid", "general", "test"
+    "facts", "ontology", "tables", "documents", "python", "train", "valid", "pairs",
+    "pairs_valid", "general", "test",
 )  # fmt: skip
 """Keys of a recipe that name what is read."""
 
@@ -92,7 +93,14 @@ def _stage(runs: Sequence[Results], name: str) -> Lines:
         return ["not trained yet"]
     errors = [s["best_valid_error"] for s in stages if s["best_valid_error"] is not None]
     lines = [f"{_span([stage['steps'] for stage in stages], ',')} steps"]
-    return [*lines, *([f"validation error {_span(errors, '.3f')}"] if errors else [])]
+    return [
+        *lines,
+        *(
+            [f"validation {'loss' if 'pairs' in stages[0] else 'error'} {_span(errors, '.3f')}"]
+            if errors
+            else []
+        ),
+    ]
 
 
 def _span(figures: Sequence[float], how: str) -> str:

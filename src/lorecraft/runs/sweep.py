@@ -170,10 +170,11 @@ def _figures(recipe: Recipe, directory: RunDirectory) -> Row:
 
 
 def _validated_on(found: Results, recipe: Recipe, directory: RunDirectory) -> str:
-    """Equal for runs whose validation errors are of the same tokens."""
+    """Equal for runs whose validation errors are of the same tokens, and of the same loss."""
     records = file_hash(directory.data / found.last / "valid.jsonl")
+    model, preference = recipe.model, recipe.stages[-1].preference
     return fingerprint(
-        records, recipe.model.path, recipe.model.revision, recipe.data.max_length, found.last
+        records, model.path, model.revision, recipe.data.max_length, found.last, preference
     )
 
 
@@ -185,8 +186,8 @@ def choose(rows: Sequence[Mapping[str, Any]]) -> tuple[str | None, str]:
         return None, "None is chosen: no combination has been validated."
     if len({row["validated_on"] for row in rivals}) > 1:
         return None, (
-            "None is chosen: the combinations were validated on different records, models or "
-            "lengths, so that their validation errors do not compare."
+            "None is chosen: the combinations were validated on different records, models, "
+            "lengths or losses, so that their validation errors do not compare."
         )
     best = min(rivals, key=lambda row: row["valid_error"])
     return best["name"], (

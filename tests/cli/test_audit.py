@@ -47,7 +47,8 @@ def test_a_leak_is_told_with_both_places_and_fails_strictly(data: Callable[..., 
     result = call("audit", *files, "--strict")
     assert result.exit_code == 1
     assert "1 record in several splits" in result.stdout
-    assert "train.jsonl line 1, valid.jsonl line 1" in result.stdout
+    assert f"train.jsonl line 1: {WHO[0]}" in result.stdout
+    assert f"valid.jsonl line 1: {WHO[0]}" in result.stdout
 
 
 def test_a_folder_is_parted_by_the_names_of_its_files(data: Callable[..., Path]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pytest
 
 from lorecraft.cli.targets import mapping
 from lorecraft.data import hub_sets
+from lorecraft.data.records import Message
 from lorecraft.errors import DataError
 from lorecraft.knowledge.files import SourceFile
+from lorecraft.models.find import find
 from lorecraft.runs import auditing, pipeline
 from lorecraft.runs.progress import Silent
 
@@ -28,6 +31,21 @@ def test_a_recipe_is_audited_without_leaving_anything(write_recipe: Write) -> No
     assert found.figures["lengths"]["limit"] == 512
     assert [f.text for f in found.findings if f.severity == "error"] == []
     assert not (recipe.parent / "runs").exists()
+
+
+def test_the_tokens_are_those_of_the_recipe_s_way_to_think(
+    write_recipe: Write, tmp_path: Path
+) -> None:
+    folder = tmp_path / "thinker"
+    shutil.copytree(find("pocket"), folder)
+    template = folder / "chat_template.jinja"
+    switch = "{% if enable_thinking is defined and not enable_thinking %}[no thought]{% endif %}"
+    template.write_text(switch + template.read_text())
+    recipe = write_recipe(model={"path": str(folder), "thinking": False})
+    with auditing.opened([str(recipe)]) as audited:
+        assert audited.tokenizer is not None
+        ids = audited.tokenizer().chat([Message("user", "Who?")], True)
+        assert "[no thought]" in audited.tokenizer().written(ids)
 
 
 def test_a_run_is_audited_as_it_stands(write_recipe: Write) -> None:
@@ -52,7 +70,7 @@ def test_a_run_s_own_audit_names_what_is_found(write_recipe: Write) -> None:
     recipe = write_recipe(data={"train": "own.jsonl", "general": "general.jsonl"})
     own = [
         {"prompt": f"What stands in letter {i} of the archive?", "completion": said}
-        for i, said in enumerate(["A key: AKIAIOSFODNN7EXAMPLE", *["Nothing of note."] * 30])
+        for i, said in enumerate(["A key: AKIAQ3EGRTYU7XKLMNOP", *["Nothing of note."] * 30])
     ]
     (recipe.parent / "own.jsonl").write_text("\n".join(map(json.dumps, own)))
     folder = pipeline.prepare(recipe, progress=Silent()).folder

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from lorecraft.data.audit.audit import Audit
+    from lorecraft.data.audit.finding import Spot
 
 FOUND = 1
 SHOWN = 3
+SAID = 80
 
 
 def audit(
@@ -87,11 +89,7 @@ def _table(found: Audit) -> Table:
     table = Table("", "check", "found", "where")
     colours = {"error": "red", "warning": "yellow", "note": "dim"}
     for finding in found.findings:
-        spots = [
-            ", ".join(found.rows.place(index) for index in spot.rows[:SHOWN])
-            + f" ({spot.why})" * bool(spot.why)
-            for spot in finding.spots[:SHOWN]
-        ]
+        spots = [_where(found, spot) for spot in finding.spots[:SHOWN]]
         more = finding.count - len(spots)
         where = "\n".join([*spots, *([f"and {more:,} more"] if spots and more > 0 else [])])
         style = colours[finding.severity]
@@ -101,6 +99,15 @@ def _table(found: Audit) -> Table:
     return table
 
 
+def _where(found: Audit, spot: Spot) -> str:
+    """The places of a spot; of several rows with what they say, so that they can be judged."""
+    places = [found.rows.place(index) for index in spot.rows[:SHOWN]]
+    if len(places) > 1:
+        said = (found.excerpt(index, SAID) for index in spot.rows)
+        places = [f"{place}: {words}" for place, words in zip(places, said, strict=False)]
+    return "\n  ".join(places) + f" ({spot.why})" * bool(spot.why)
+
+
 def _summary(found: Audit) -> str:
     splits = [
         f"{split.name} {end - start:,}"
@@ -108,4 +115,5 @@ def _summary(found: Audit) -> str:
     ]
     count = len(found.findings)
     told = f"{count} finding{'s' * (count != 1)}" if count else "nothing found"
-    return f"{len(found.rows):,} rows ({', '.join(splits)}): {told}"
+    rows = len(found.rows)
+    return f"{rows:,} row{'s' * (rows != 1)} ({', '.join(splits)}): {told}"

@@ -89,7 +89,7 @@ def _masked(
     try:
         [encoded] = encode_record(entry.record, tokenizer, 1 << 30)
     except DataError as error:
-        return "", Text(error.seen, "red")
+        return "", Text(error.seen.removeprefix(": "), "red")
     example = encoded.example
     if limit is None or entry.record.text:  # a long text goes on in further examples
         limit = len(example.tokens)

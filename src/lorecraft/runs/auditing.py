@@ -27,7 +27,7 @@ from lorecraft.knowledge.ontology_file import load_ontology
 from lorecraft.knowledge.rows import SUFFIXES
 from lorecraft.models.find import preview
 from lorecraft.models.tokenizer import HFTokenizer, load_tokenizer
-from lorecraft.recipe import DataSection, RecordsSection
+from lorecraft.recipe import DataSection, ModelSection, RecordsSection
 from lorecraft.recipe.values import HUB
 from lorecraft.runs.directory import resolve
 from lorecraft.runs.files import read_lines, write_text
@@ -84,9 +84,9 @@ def run(
         return audit(rows, checks(more), bar.advance)
 
 
-def tokenizer_of(model: str, revision: str | None = None) -> Callable[[], HFTokenizer]:
+def tokenizer_of(model: ModelSection) -> Callable[[], HFTokenizer]:
     """Raises ModelError when there is no such model, or the hub cannot be asked for it."""
-    load = partial(load_tokenizer, preview(model, revision).folder)
+    load = partial(load_tokenizer, preview(model.path, model.revision).folder, model.thinking)
     load()
     return load
 
@@ -97,7 +97,7 @@ def measured(audited: Audited, model: str | None, limit: int | None) -> Audited:
     if model is None:
         return replace(audited, limit=limit)
     limit = limit or int(DataSection.model_fields["max_length"].default)
-    return replace(audited, tokenizer=tokenizer_of(model), limit=limit)
+    return replace(audited, tokenizer=tokenizer_of(ModelSection(path=model)), limit=limit)
 
 
 def with_facts(audited: Audited, facts: Path, ontology: Path) -> Audited:
@@ -193,7 +193,7 @@ def _of_recipe(target: Path, folder: Path) -> Audited:
     facts, ontology = read_knowledge(recipe.knowledge)
     found = Audited(tuple(splits), facts=facts, ontology=ontology)
     try:
-        tokenizer = tokenizer_of(recipe.model.path, recipe.model.revision)
+        tokenizer = tokenizer_of(recipe.model)
     except Unreachable:
         return found
     return replace(found, tokenizer=tokenizer, limit=recipe.data.max_length)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -47,18 +48,26 @@ def with_answer(said: str) -> list[Row]:
     ("said", "check", "kind"),
     [
         ("sk-proj-abc123def456ghi789jkl", "secrets", "a key of OpenAI's or Anthropic's form"),
-        ("AKIAIOSFODNN7EXAMPLE", "secrets", "a key of AWS"),
+        ("AKIAQ3EGRTYU7XKLMNOP", "secrets", "a key of AWS"),
+        (
+            "sk-ant-api03-" + "aB3x_Qr9Lk2mNp4Zt-" * 5,
+            "secrets",
+            "a key of OpenAI's or Anthropic's form",
+        ),
+        ("sk-or-v1-" + "0a" * 32, "secrets", "a key of OpenAI's or Anthropic's form"),
         ("ghp_" + "a1B2" * 9, "secrets", "a token of GitHub"),
         ("-----BEGIN RSA PRIVATE KEY-----", "secrets", "a private key"),
         ("postgres://ada:lantern9@db.internal/shop", "secrets", "a password in an address"),
         ("Write to jane.doe@company.com.", "personal data", "e-mail addresses"),
         ("Call +49 170 1234567.", "personal data", "phone numbers"),
         ("Call (555) 123-4567.", "personal data", "phone numbers"),
+        ("Call 1-800-555-0123.", "personal data", "phone numbers"),
         ("Call 010-1234-5678.", "personal data", "phone numbers"),
         ("The cafÃ© is open.", "encoding", "another encoding (mojibake)"),
         ("Itâ€™s late.", "encoding", "another encoding (mojibake)"),
         ("íšŒì‚¬", "encoding", "another encoding (mojibake)"),
         ("lost \ufffd here", "encoding", "characters that were lost (U+FFFD)"),
+        ("x = '\u202eadmin'", "encoding", "hidden marks that turn the direction"),
         ("a bell \x07 rang", "encoding", "control characters"),
         ("<|im_end|>", "template tokens", "'<|im_end|>' in the text"),
         ("</s>", "template tokens", "'</s>' in the text"),
@@ -79,6 +88,10 @@ def test_what_should_not_stand_in_a_text_is_found(
         "Write to someone@example.com, or @mention them; 3 < 4 and a[INS] too.",
         "Ãlvaro lives in São Paulo; « CAFÉ » is French, «ÎLE» too; Ελληνικά και Русский.",
         "The sk-learn package; the task-oriented-dialogue-of-many-words-in-a-row example.",
+        ".sk-estimator-doc-link-container-id-1 in CSS; xoxo-hugs-and-kisses; AKIAIOSFODNN7EXAMPLE.",
+        "git@github.com:owner/name.git, icon@2x.png, postgres://user:password@localhost/shop",
+        "« la\u00a0liberté\u00a0», un “cliché”… et le “café”—bien sûr",
+        "مرحبا \u2067abc\u2069",
         "https://example.com/path:8080/a@b and 192.168.100.200, version 1.2.3.4",
         "한국어 문장도 있습니다. 日本語もあります。 🎉 naïve façade",
     ],
@@ -180,7 +193,7 @@ def test_a_split_of_questions_alone_is_an_exam(look: Look) -> None:
     assert seen.findings == []
     questions[2] = {"prompt": clean()[5]["messages"][0]["content"].replace("what", "and what")}
     text, places = found(look(clean(), questions), "near duplicates")[0]
-    assert text == "1 pair that ask nearly the same in different splits"
+    assert text.startswith("1 pair in different splits with nearly the same question")
     assert places == ["train.jsonl line 6", "valid.jsonl line 3"]
 
 
@@ -195,6 +208,53 @@ def test_duplicates_within_a_split_and_between_splits_are_found(look: Look) -> N
     ]
     assert found(seen, "near duplicates") == []
     assert not seen.clean
+
+
+def test_pairs_may_ask_what_chats_have_taught_but_not_what_other_pairs_are_tested_on(
+    look: Look,
+) -> None:
+    chats = clean()
+    asked = [row["messages"][0]["content"] for row in chats]
+    pairs = [{"prompt": q, "chosen": f"So {q}", "rejected": "No."} for q in asked]
+    assert look(chats, pairs).findings == []
+    held = [{"prompt": f"{asked[3]} now", "chosen": "Yes.", "rejected": "No."}]
+    exam = [{"prompt": f"{asked[5]} now"}]
+    finding = next(f for f in look(pairs, held, exam).findings if f.check == "near duplicates")
+    assert [spot.rows for spot in finding.spots] == [(3, 40), (5, 41)]
+
+
+def test_a_leak_in_one_stage_is_found_whatever_another_stage_asks(write: Write) -> None:
+    question = clean()[1]["messages"][0]["content"]
+    said = {"cpt/train": "One.", "sft/train": "Two.", "sft/valid": "Three."}
+    rows = Rows(
+        [
+            Split(
+                name,
+                (SourceFile(write(f"{i}.jsonl", [chat(question, answer)]), name),),
+                stage=name[:3],
+            )
+            for i, (name, answer) in enumerate(said.items())
+        ]
+    )
+    finding = next(f for f in audit(rows, checks([Lengths()])).findings if f.severity == "error")
+    assert [spot.rows for spot in finding.spots] == [(1, 2)]
+
+
+def test_of_very_many_findings_all_are_counted_and_the_first_are_kept(
+    look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lorecraft.data.audit.check.KEPT", 5)
+    finding = look([*clean(), *["{broken"] * 9]).findings[0]
+    assert (finding.count, len(finding.spots)) == (9, 5)
+
+
+def test_an_audit_can_be_interrupted(look: Look) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        look(clean())
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_the_same_question_in_another_split_is_a_leak_whatever_its_answer(look: Look) -> None:
@@ -223,7 +283,7 @@ def test_questions_that_differ_in_numbers_are_told_apart(look: Look) -> None:
     rows = [*clean(), *(chat(asked.format(n), f"{3 * n}.") for n in (12, 17))]
     seen = look(rows)
     assert seen.clean
-    assert found(seen, "near duplicates")[0][0] == "1 pair that ask the same with other numbers"
+    assert found(seen, "near duplicates")[0][0] == "1 pair with the same question but for numbers"
 
 
 def test_answers_after_other_turns_are_no_contradiction(look: Look) -> None:
@@ -283,18 +343,27 @@ def test_languages_are_told_apart(look: Look, text: str, told: str) -> None:
 
 def test_classes_are_counted_and_a_class_that_training_lacks_is_found(look: Look) -> None:
     train = [row | {"topic": "sea" if i else "air", "id": f"n{i}"} for i, row in enumerate(clean())]
-    valid = [row | {"topic": "land"} for row in clean(3, seed=1)]
+    valid = [row | {"topic": "land" if i else "sea"} for i, row in enumerate(clean(3, seed=1))]
     seen = look(train, valid)
     assert seen.figures["tags"] == {
         "topic": {
             "train": {"sea": 39, "land": 0, "air": 1},
-            "valid": {"sea": 0, "land": 3, "air": 0},
+            "valid": {"sea": 1, "land": 2, "air": 0},
         }
     }
     assert [text for text, _ in found(seen, "tags")] == [
         "topic: land in valid, never in train",
-        "topic: 39 records of 'sea', 1 record of 'air'",
+        "topic: 40 records of 'sea', 1 record of 'air'",
     ]
+    assert not seen.clean
+
+
+def test_a_column_by_which_splits_were_parted_is_only_noted(look: Look) -> None:
+    parts = (
+        [row | {"source": f"{name}-{i % 2}"} for i, row in enumerate(clean(4, seed=seed))]
+        for seed, name in enumerate(("a", "b"))
+    )
+    assert look(*parts).clean
 
 
 def test_several_processes_find_what_one_finds(

@@ -77,10 +77,10 @@ class Audit:
         places = [self.rows.place(index) for index in spot.rows]
         return {"places": places, **({"why": spot.why} if spot.why else {})}
 
-    def excerpt(self, index: int) -> str:
+    def excerpt(self, index: int, most: int = EXCERPT) -> str:
         """The beginning of what a row says, on one line."""
         text = " ".join(self.rows.entry(index).words.split())
-        return text if len(text) <= EXCERPT else text[: EXCERPT - 1] + "…"
+        return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def checks(more: Sequence[Check] = ()) -> list[Check]:
@@ -114,14 +114,14 @@ def told(rows: Rows, wanted: Sequence[Check]) -> Audit:
 def _looked(rows: Rows, wanted: Sequence[Check]) -> Iterator[tuple[int, list[Any]]]:
     """How many rows, and what each check looked at of them; in order."""
     if len(rows) < ALONE:
-        _begin(wanted)
-        yield from map(_look, rows.pieces())
+        for piece in rows.pieces():
+            yield _look(piece, wanted)
         return
     with ProcessPoolExecutor(_workers(), get_context("spawn"), _begin, (wanted,)) as pool:
         waiting: deque[Any] = deque()
         try:
             for piece in rows.pieces():
-                waiting.append(pool.submit(_look, piece))
+                waiting.append(pool.submit(_look_beside, piece))
                 if len(waiting) > 2 * _workers():
                     yield waiting.popleft().result()
             while waiting:
@@ -145,11 +145,16 @@ _wanted: Sequence[Check] = ()
 
 
 def _begin(wanted: Sequence[Check]) -> None:
+    """In each process but the first."""
     global _wanted
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends the others
     _wanted = wanted
 
 
-def _look(piece: Piece) -> tuple[int, list[Any]]:
+def _look_beside(piece: Piece) -> tuple[int, list[Any]]:
+    return _look(piece, _wanted)
+
+
+def _look(piece: Piece, wanted: Sequence[Check]) -> tuple[int, list[Any]]:
     entries = piece.entries()
-    return len(entries), [check.look(entries) for check in _wanted]
+    return len(entries), [check.look(entries) for check in wanted]

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lorecraft.data.audit.check import Check, records, share
-from lorecraft.data.audit.finding import Finding
+from lorecraft.data.audit.finding import Finding, Severity
 from lorecraft.data.audit.rows import Entry, Rows
 from lorecraft.data.forms import COLUMNS
 
@@ -147,7 +147,9 @@ class Tags(Check):
                 if split and first and alone and rows.splits[split].stage == rows.splits[0].stage:
                     names = rows.splits[split].name, rows.splits[0].name
                     text = f"{column}: {', '.join(alone[:5])} in {names[0]}, never in {names[1]}"
-                    yield Finding(self.name, "warning", text, len(alone))
+                    # With nothing in common it is what the splits were parted by.
+                    severity: Severity = "warning" if counts.keys() & first.keys() else "note"
+                    yield Finding(self.name, severity, text, len(alone))
             whole = sum(splits.values(), Counter())
             (most, highest), (least, lowest) = whole.most_common()[0], whole.most_common()[-1]
             if highest > _EVEN * lowest:

@@ -38,6 +38,20 @@ class Check(ABC):
         return {}
 
 
+class Kept:
+    """The places of each kind of finding: all are counted, the first are kept."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.spots: dict[str, list[Spot]] = {}
+
+    def add(self, kind: str, spot: Spot) -> None:
+        self.counts[kind] += 1
+        spots = self.spots.setdefault(kind, [])
+        if len(spots) < KEPT:
+            spots.append(spot)
+
+
 Mark = tuple[str, str]
 """``(kind, why)``: what is wrong, in the same words for all such rows; what it is in this one."""
 
@@ -48,8 +62,7 @@ class Marks(Check):
     severity: ClassVar[Severity]
 
     def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
-        self._spots: dict[str, list[Spot]] = {}
+        self._kept = Kept()
 
     @abstractmethod
     def marks(self, entry: Entry) -> Iterable[Mark]:
@@ -60,17 +73,14 @@ class Marks(Check):
 
     def take(self, looked: list[tuple[str, int, str]]) -> None:
         for kind, index, why in looked:
-            if kind not in self._spots and len(self._spots) >= KINDS:
-                kind = "others"
-            self._counts[kind] += 1
-            spots = self._spots.setdefault(kind, [])
-            if len(spots) < KEPT:
-                spots.append(Spot((index,), why))
+            known = self._kept.counts
+            told = kind in known or len(known) < KINDS
+            self._kept.add(kind if told else "others", Spot((index,), why))
 
     def findings(self, rows: Rows) -> Iterator[Finding]:
-        for kind, count in self._counts.most_common():
+        for kind, count in self._kept.counts.most_common():
             text = f"{kind}: {records(count)}"
-            yield Finding(self.name, self.severity_of(kind), text, count, self._spots[kind])
+            yield Finding(self.name, self.severity_of(kind), text, count, self._kept.spots[kind])
 
     def severity_of(self, kind: str) -> Severity:
         return self.severity

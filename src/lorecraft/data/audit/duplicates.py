@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice, product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,13 +96,14 @@ def _told(
 
 
 class Answers(_Keyed):
-    """The same question, after the same turns, with different answers."""
+    """The same question, after the same turns, with different answers; of preference pairs the
+    chosen ones."""
 
     name = "different answers"
 
     def look(self, entries: Sequence[Entry]) -> list[tuple[int, int, int]]:
         return [
-            (entry.index, digest(entry.context), digest(entry.answer))
+            (entry.index, digest(f"{_kind(entry) == _PAIR} {entry.context}"), digest(entry.answer))
             for entry in entries
             if entry.answer and entry.context
         ]
@@ -132,27 +134,28 @@ class NearDuplicates(Check):
     MinHash finds candidates, the exact similarity decides; see ``similar``. Pairs that differ in
     numbers are told apart: where numbers are what is asked for, they are other questions. Several
     wordings of one question, as Lorecraft makes them and exams have them, are not compared within a
-    split.
+    split; preference pairs, which ask what chats have taught, not with chats.
     """
 
     name = "near duplicates"
 
     def __init__(self) -> None:
-        self._places, self._digests = array("q"), array("Q")
-        self._general = bytearray()
+        self._places, self._digests, self._numbers = array("q"), array("Q"), array("Q")
+        self._kinds = bytearray()
         self._sketches: list[Sketches] = []
 
-    def look(self, entries: Sequence[Entry]) -> tuple[list[int], list[int], bytes, Sketches]:
+    def look(self, entries: Sequence[Entry]) -> tuple[Any, ...]:
         some = [entry for entry in entries if entry.record]
-        general = bytes(entry.record.origin == "general" for entry in some if entry.record)
         sketches = sketch([entry.question for entry in some])
-        return [e.index for e in some], [e.digest for e in some], general, sketches
+        places, digests = [entry.index for entry in some], [entry.digest for entry in some]
+        return places, digests, list(map(_numbers, some)), bytes(map(_kind, some)), sketches
 
-    def take(self, looked: tuple[list[int], list[int], bytes, Sketches]) -> None:
-        places, digests, general, sketches = looked
+    def take(self, looked: tuple[Any, ...]) -> None:
+        places, digests, numbers, kinds, sketches = looked
         self._places.extend(places)
         self._digests.extend(digests)
-        self._general += general
+        self._numbers.extend(numbers)
+        self._kinds += kinds
         self._sketches.append(sketches)
 
     def findings(self, rows: Rows) -> Iterator[Finding]:
@@ -163,22 +166,28 @@ class NearDuplicates(Check):
         self._sketches.clear()
         similar = Similar(texts, sketches)  # type: ignore[arg-type]
         found: dict[str, list[_Pair]] = {"across": [], "within": [], "numbers": []}
-        for i, j in self._same(similar, rows):
+        again: dict[int, list[int]] = {}
+        for index, same in enumerate(similar.first):
+            if index != same:
+                again.setdefault(same, [same]).append(index)
+        for i, j in self._same(again.values(), rows):
             found["across"].append((self._places[i], self._places[j]))
-        for i, j in self._near(similar, rows):
+        for i, j in self._near(similar, again, rows):
             pair = self._places[i], self._places[j]
-            first, second = (rows.entry(index) for index in pair)
-            within = first.split == second.split
-            if within and any(both(first) and both(second) for both in (_made, _asked_only)):
-                continue
-            if _numbers(first.question) != _numbers(second.question):
+            within = rows.split(pair[0]) == rows.split(pair[1])
+            if self._numbers[i] != self._numbers[j]:
                 found["numbers"].append(pair)
             else:
                 found["within" if within else "across"].append(pair)
         told: tuple[tuple[str, Severity, str], ...] = (
-            ("across", "error", "that ask nearly the same in different splits"),
-            ("within", "warning", "that ask nearly the same in one split"),
-            ("numbers", "note", "that ask the same with other numbers"),
+            (
+                "across",
+                "error",
+                "in different splits with nearly the same question: leave one of each out, or ask "
+                "it otherwise",
+            ),
+            ("within", "warning", "in one split with nearly the same question"),
+            ("numbers", "note", "with the same question but for numbers"),
         )
         for kind, severity, what in told:
             if pairs := found[kind]:
@@ -188,29 +197,36 @@ class NearDuplicates(Check):
 
     def _wanted(self, i: int, j: int, rows: Rows) -> bool:
         splits = [rows.splits[rows.split(self._places[one])] for one in (i, j)]
+        kinds = {self._kinds[i], self._kinds[j]}
+        if _PAIR in kinds and not kinds <= {_PAIR, _EXAM}:
+            return False
         if splits[0] is splits[1]:
-            return not (self._general[i] and self._general[j])
+            return kinds != {_EXAM} and not kinds <= {_GENERAL, _MADE}
         return splits[0].stage == splits[1].stage or "" in (splits[0].stage, splits[1].stage)
 
-    def _near(self, similar: Similar, rows: Rows) -> Iterator[_Pair]:
-        """Pairs of similar questions; of a question that comes several times, each (of very many,
-        the first)."""
-        again: dict[int, list[int]] = {}
-        for index, first in enumerate(similar.first):
-            if index != first:
-                again.setdefault(first, [first]).append(index)
+    def _near(
+        self, similar: Similar, again: Mapping[int, Sequence[int]], rows: Rows
+    ) -> Iterator[_Pair]:
+        """Pairs of similar questions; of a question that comes ``again``, each (of very many, the
+        first)."""
         for i, j in similar.pairs():
             for one, other in islice(product(again.get(i, [i]), again.get(j, [j])), _TWINS):
                 if self._wanted(one, other, rows):
                     yield min(one, other), max(one, other)
 
-    def _same(self, similar: Similar, rows: Rows) -> Iterator[_Pair]:
-        """Pairs of different splits with the same question, unless the whole record is the same."""
-        for j, i in enumerate(similar.first):
-            if i == j or rows.split(self._places[i]) == rows.split(self._places[j]):
-                continue
-            if self._digests[i] != self._digests[j] and self._wanted(i, j, rows):
-                yield i, j
+    def _same(self, groups: Iterable[Sequence[int]], rows: Rows) -> Iterator[_Pair]:
+        """Of records with the same question, each with the first of another split that is not the
+        same as a whole."""
+        for group in groups:
+            firsts: dict[tuple[int, int], int] = {}
+            for j in group:
+                own = rows.split(self._places[j])
+                for (split, _), i in firsts.items():
+                    apart = split != own and self._digests[i] != self._digests[j]
+                    if apart and self._wanted(i, j, rows):
+                        yield i, j
+                        break
+                firsts.setdefault((own, self._kinds[j]), j)
 
 
 def _compared(pair: _Pair, rows: Rows) -> Spot:
@@ -218,15 +234,21 @@ def _compared(pair: _Pair, rows: Rows) -> Spot:
     return Spot(pair, f"similarity {jaccard(first, second):.2f}")
 
 
-def _made(entry: Entry) -> bool:
-    """Whether Lorecraft made it from a phrasing."""
-    return bool(entry.record and entry.record.phrasings)
+_OTHER, _GENERAL, _MADE, _PAIR, _EXAM = range(5)
 
 
-def _asked_only(entry: Entry) -> bool:
-    """Whether it is a question of an exam."""
-    return bool(entry.record and not entry.record.text and not entry.answer)
+def _kind(entry: Entry) -> int:
+    """Whether it is a general record, one that Lorecraft made from a phrasing, a preference pair,
+    or a question as an exam has it."""
+    record = entry.record
+    assert record is not None
+    if entry.rejected:
+        return _PAIR
+    if not record.text and not entry.answer:
+        return _EXAM
+    return _GENERAL if record.origin == "general" else _MADE if record.phrasings else _OTHER
 
 
-def _numbers(text: str) -> list[str]:
-    return re.findall(r"\d+", text)
+def _numbers(entry: Entry) -> int:
+    """64 bits of the numbers in a question."""
+    return digest(" ".join(re.findall(r"\d+", entry.question)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from array import array
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field, ValidationError
 
-from lorecraft.data.audit.check import KEPT, Check, records
+from lorecraft.data.audit.check import Check, Kept, records
 from lorecraft.data.audit.duplicates import groups
 from lorecraft.data.audit.finding import Finding, Spot
 from lorecraft.data.audit.rows import Entry, Rows
@@ -76,8 +75,7 @@ class Gates(Check):
 
     def __init__(self, section: GatesSection) -> None:
         self._section = section
-        self._failed: dict[str, list[Spot]] = {gate: [] for gate in self._names()}
-        self._counts: Counter[str] = Counter()
+        self._failed = Kept()
         self._places, self._ids = array("q"), array("Q")
 
     def _names(self) -> Iterator[str]:
@@ -117,28 +115,23 @@ class Gates(Check):
     def take(self, looked: tuple[list[tuple[str, int, str]], list[tuple[int, int]]]) -> None:
         failed, ids = looked
         for gate, index, why in failed:
-            self._fail(gate, Spot((index,), why))
+            self._failed.add(gate, Spot((index,), why))
         for index, id_ in ids:
             self._places.append(index)
             self._ids.append(id_)
-
-    def _fail(self, gate: str, spot: Spot) -> None:
-        self._counts[gate] += 1
-        if len(self._failed[gate]) < KEPT:
-            self._failed[gate].append(spot)
 
     def findings(self, rows: Rows) -> Iterator[Finding]:
         if self._section.id:
             ids, places = (np.array(column) for column in (self._ids, self._places))
             for group in groups(ids, places):
-                self._fail(_TWICE.format(self._section.id), Spot(tuple(group.tolist())))
-        for gate, count in self._counts.items():
+                self._failed.add(_TWICE.format(self._section.id), Spot(tuple(group.tolist())))
+        for gate, count in self._failed.counts.items():
             text = f"{gate}: fails for {records(count)}"
-            yield Finding(self.name, "error", text, count, self._failed[gate])
+            yield Finding(self.name, "error", text, count, self._failed.spots[gate])
 
     def figures(self, rows: Rows) -> dict[str, Any]:
         """Made after the findings, which see ids that come twice."""
-        return {"gates": {gate: self._counts[gate] for gate in self._failed}}
+        return {"gates": {gate: self._failed.counts[gate] for gate in self._names()}}
 
 
 _TWICE = "'{}' is there and comes once"

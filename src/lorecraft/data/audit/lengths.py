@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lorecraft.data.audit.check import KEPT, Check, records, share
+from lorecraft.data.audit.check import KEPT, Check, Kept, records, share
 from lorecraft.data.audit.finding import Finding, Severity, Spot
 from lorecraft.data.audit.rows import Entry, Rows
 from lorecraft.data.encode import encode_stream
@@ -88,7 +88,7 @@ class Tokens(Lengths):
         super().__init__(limit)
         self._load = load
         self._trained = 0
-        self._spots: dict[str, list[Spot]] = {}
+        self._kept = Kept()
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
@@ -148,13 +148,13 @@ class Tokens(Lengths):
         super().take(lengths)
         self._trained += trained
         for kind, spot in marks:
-            self._spots.setdefault(kind, []).append(spot)
+            self._kept.add(kind, spot)
 
     def findings(self, rows: Rows) -> Iterator[Finding]:
-        for kind, spots in self._spots.items():
+        for kind, count in self._kept.counts.items():
             severity: Severity = "warning" if kind in (_CUT, _EVERYTHING) else "error"
-            text = f"{kind}: {records(len(spots))}"
-            yield Finding(self.name, severity, text, len(spots), spots[:KEPT])
+            text = f"{kind}: {records(count)}"
+            yield Finding(self.name, severity, text, count, self._kept.spots[kind])
 
     def figures(self, rows: Rows) -> dict[str, Any]:
         return super().figures(rows) | {"trained_tokens": self._trained}

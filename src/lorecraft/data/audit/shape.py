@@ -10,6 +10,7 @@ from lorecraft.data.audit.check import Check, Mark, Marks, records
 from lorecraft.data.audit.finding import Finding, Severity, Spot
 from lorecraft.data.audit.rows import Entry, Rows
 from lorecraft.data.forms import UNKNOWN
+from lorecraft.data.views import Mapped
 
 ROLES = ("system", "user", "assistant")
 FEW = 0.1
@@ -107,7 +108,7 @@ class Trained(Check):
         self, severity: Severity, what: str, count: int, form: int, bounds: tuple[int, int]
     ) -> Finding:
         places = array("q", (i for i in range(*bounds) if self._forms[i] == form))
-        spots = [Spot((index,)) for index in places]
+        spots = Mapped(lambda index: Spot((index,)), places)
         return Finding(self.name, severity, f"{what}: {records(count)}", count, spots)
 
 

@@ -33,11 +33,15 @@ class TemplateTokens(Marks):
 
 
 _REPLACED = re.compile("\ufffd+")
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufeff\u202a-\u202e\u2066-\u2069]+")
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufeff]+")
+_DIRECTION = re.compile("[\u202a-\u202e\u2066-\u2069]+")
+_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff]")
 _AFTER = "[\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]"
 """What the second and later bytes of UTF-8 look like when they are read as Windows' Latin."""
+# Once is enough only where the letter ends no word: "é »" and "É”" are French.
 _MOJIBAKE = re.compile(
-    f"(?:[ÂÃ]{_AFTER})+|(?:[Ä-ß]{_AFTER}){{2,}}|(?:[à-ï]{_AFTER}{_AFTER})+|ð{_AFTER}{{3}}"
+    f"(?:[ÂÃ]{_AFTER})+|(?:[Ä-ß]{_AFTER}){{2,}}|(?:[à-ï]{_AFTER}{_AFTER}){{2,}}"
+    f"|â[€„†ˆ]{_AFTER}|ï(?:»¿|¼{_AFTER})|ð{_AFTER}{{3}}"
 )
 
 
@@ -53,6 +57,8 @@ class Encoding(Marks):
             yield "control characters", repr(around(text, *found.span()))
         if text.isascii():
             return
+        if (found := _DIRECTION.search(text)) and not _RIGHT_TO_LEFT.search(text):
+            yield "hidden marks that turn the direction", repr(around(text, *found.span()))
         if found := _REPLACED.search(text):
             yield "characters that were lost (U+FFFD)", around(text, *found.span())
         for found in _MOJIBAKE.finditer(text):
@@ -84,16 +90,16 @@ _SECRETS = (
     (
         "a key of OpenAI's or Anthropic's form",
         ["sk-"],
-        r"\bsk-(?:proj-|ant-|svcacct-|or-)?(?=[\w-]{0,64}\d)[\w-]{20,200}",
+        r"\bsk-(?=[\w-]{0,60}?(?=[a-zA-Z_]{0,40}\d)\w{16})[\w-]{20,200}",
     ),
-    ("a key of AWS", ["AKIA", "ASIA"], r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
+    ("a key of AWS", ["AKIA", "ASIA"], r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b(?<!EXAMPLE)"),
     (
         "a token of GitHub",
         ["ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"],
         r"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_\w{50,})",
     ),
     ("a token of GitLab", ["glpat-"], r"\bglpat-[\w-]{20,}"),
-    ("a token of Slack", ["xox"], r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}"),
+    ("a token of Slack", ["xox"], r"\bxox[abceoprs]-(?=[A-Za-z-]{0,40}\d)[A-Za-z0-9-]{10,}"),
     ("a key of Google", ["AIza"], r"\bAIza[\w-]{35}"),
     ("a token of Hugging Face", ["hf_"], r"\bhf_[A-Za-z0-9]{30,}"),
     ("a key of Stripe", ["k_live_"], r"\b[rs]k_live_[A-Za-z0-9]{20,}"),
@@ -105,7 +111,8 @@ _SECRETS = (
     (
         "a password in an address",
         ["://"],
-        r"\b[a-z+]{2,20}://[^/\s:@]{1,64}:[^/\s:@{}<>$*]{3,200}@[\w.-]+",
+        r"\b[a-z+]{2,20}://[^/\s:@]{1,64}:(?!(?:password|passwd|pass|pwd|secret|x+)@)"
+        r"[^/\s:@{}<>$*]{3,200}@[\w.-]+",
     ),
 )
 _KEYS = [(kind, hints, re.compile(pattern)) for kind, hints, pattern in _SECRETS]
@@ -125,13 +132,15 @@ class Secrets(Marks):
                 yield kind, f"{found[0][:_SHOWN]}… ({len(found[0])} letters)"
 
 
-_MAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[a-z0-9-]{1,63}\.)+[a-z]{2,}\b", re.IGNORECASE)
+_MAIL = re.compile(
+    r"(?<![\w.+-])(?!git@)[\w.+-]{1,64}@(?!\dx\.)(?:[a-z0-9-]{1,63}\.)+[a-z]{2,}\b", re.IGNORECASE
+)
 _MADE_UP = re.compile(r"@(?:[\w-]+\.)*(?:example|test|invalid|localhost)(?:\.(?:com|org|net))?$")
 _DIGITS = re.compile(r"\d\d")
 _PHONE = re.compile(
     r"(?<![\w.+-])(?:"
     r"\+\d{1,3}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{1,4}(?:[ .-]?\d{2,4}){2,4}"
-    r"|\(\d{3}\) ?\d{3}[ .-]\d{4}|\d{3}([.-])\d{3}\1\d{4}|0\d{1,2}-\d{3,4}-\d{4}"
+    r"|(?:1[ .-])?(?:\(\d{3}\) ?\d{3}[ .-]\d{4}|\d{3}([.-])\d{3}\1\d{4})|0\d{1,2}-\d{3,4}-\d{4}"
     r")(?![\w-]|\.\d)"
 )
 

@@ -66,6 +66,16 @@ def test_a_run_is_audited_as_it_stands(write_recipe: Write) -> None:
     assert places["unreadable"] == [f"sft/train.jsonl line {len(lines) + 2}"]
 
 
+def test_a_run_without_some_of_its_data_is_told_to_prepare_them(write_recipe: Write) -> None:
+    folder = pipeline.prepare(write_recipe(), progress=Silent()).folder
+    (folder / "data" / "sft" / "valid.jsonl").unlink()
+    with (
+        pytest.raises(DataError, match=r"valid\.jsonl(.|\n)*--from prepare"),
+        auditing.opened([str(folder)]),
+    ):
+        pass
+
+
 def test_a_run_s_own_audit_names_what_is_found(write_recipe: Write) -> None:
     recipe = write_recipe(data={"train": "own.jsonl", "general": "general.jsonl"})
     own = [

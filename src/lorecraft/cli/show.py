@@ -40,10 +40,10 @@ def show(
     console = Console(highlight=False)
     with auditing.opened(locate_data(data), mapping(columns)) as audited:
         rows = Rows(audited.splits)
-        if tokens:
-            audited = auditing.measured(
-                audited, model or (None if audited.tokenizer else "pocket"), None
-            )
+        if tokens and (model or not audited.tokenizer):
+            model = model or "pocket"
+            audited = auditing.measured(audited, model, None)
+            console.print(Text(f"In the tokens of {model}.\n", "dim"))
         tokenizer = audited.tokenizer() if tokens and audited.tokenizer else None
         for index in range(start - 1, min(start - 1 + count, len(rows))):
             entry = rows.entry(index)

@@ -177,11 +177,18 @@ def _of_recipe(target: Path, folder: Path) -> Audited:
     if not (target.is_dir() and data.is_dir()):
         data = folder / "data"
         save(prepare(recipe, names), data)
+    parts = [(name, part) for name in names for part in ("train", "valid")]
+    paths = [data / name / f"{part}.jsonl" for name, part in parts]
+    if missing := [path for path in (*paths, data / "exam.jsonl") if not path.is_file()]:
+        raise DataError(
+            f"no {missing[0]}",
+            "the data of every stage, and the exam",
+            f"lorecraft resume {target} --from prepare",
+        )
     splits = [
         Split(f"{name}/{part}", (SourceFile(path, f"{name}/{path.name}"),), stage=name, ours=True)
-        for name in names
-        for part in ("train", "valid")
-        if (path := data / name / f"{part}.jsonl").stat().st_size
+        for (name, part), path in zip(parts, paths, strict=True)
+        if path.stat().st_size
     ]
     asked = folder / "exam.jsonl"
     questions = list(map(Question.from_json, read_lines(data / "exam.jsonl")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,7 @@ def test_columns_of_other_names_are_mapped() -> None:
     [
         (["nothing.jsonl"], "no such file or folder: nothing.jsonl"),
         ([GSM8K, "--map", "prompt={question}"], "expected prompt and completion together"),
+        (["recipe.yaml", GSM8K], "recipe.yaml and other data"),
         ([GSM8K, "--facts", GSM8K], "facts and their ontology go together"),
         ([GSM8K, "--model", "no-such-folder"], "no model 'no-such-folder'"),
     ],
@@ -127,6 +129,13 @@ def test_records_are_shown_with_what_is_trained_of_them(data: Callable[..., Path
         result.stdout
     )
     assert WHEN[0] not in result.stdout
+
+
+def test_a_record_of_which_nothing_is_trained_is_shown_with_the_reason(tmp_path: Path) -> None:
+    exam = tmp_path / "exam.jsonl"
+    exam.write_text('{"prompt": "Who?"}')
+    said = call("show", exam, "--tokens").stdout
+    assert re.search(r"nothing to train within the first (\d+) of \1 tokens", said)
 
 
 def test_records_are_shown_as_they_stand(data: Callable[..., Path]) -> None:

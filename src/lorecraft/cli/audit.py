@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FOUND = 1
 SHOWN = 3
-SAID = 80
+SAID = 60
 
 
 def audit(

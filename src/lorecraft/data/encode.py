@@ -223,8 +223,8 @@ def _pieces(
 def _example(record: Record, tokens: list[int], weight: list[float], max_length: int) -> Example:
     if not any(weight[:max_length]):
         raise DataError(
-            f"{record.place}: nothing to train within the first {max_length} of {len(tokens)} "
-            "tokens",
+            f"{record.place}: nothing to train within the first {min(max_length, len(tokens))} of "
+            f"{len(tokens)} tokens",
             "an assistant turn, or a text of two tokens or more",
             "shorten the record or raise data.max_length",
         )

@@ -57,10 +57,14 @@ def opened(targets: Sequence[str], section: RecordsSection | None = None) -> Ite
 
     Raises DataError for files that are not there, and what a recipe raises.
     """
-    path = Path(targets[0])
-    if len(targets) == 1 and (path.suffix in (".yaml", ".yml") or (path / "recipe.yaml").is_file()):
+    recipes = [path for path in map(Path, targets) if _is_recipe(path)]
+    if recipes and len(targets) > 1:
+        raise DataError(
+            f"{recipes[0]} and other data", "a recipe or a run's folder alone, or any files"
+        )
+    if recipes:
         with TemporaryDirectory(prefix="lorecraft-") as folder:
-            yield _of_recipe(path, Path(folder))
+            yield _of_recipe(recipes[0], Path(folder))
     else:
         yield Audited(tuple(_distinct(split for t in targets for split in _splits(t, section))))
 
@@ -103,6 +107,10 @@ def measured(audited: Audited, model: str | None, limit: int | None) -> Audited:
 def with_facts(audited: Audited, facts: Path, ontology: Path) -> Audited:
     """The same, held against facts. Raises DataError."""
     return replace(audited, facts=load_facts(facts), ontology=load_ontology(ontology))
+
+
+def _is_recipe(path: Path) -> bool:
+    return path.suffix in (".yaml", ".yml") or (path / "recipe.yaml").is_file()
 
 
 def _splits(target: str, section: RecordsSection | None) -> Iterator[Split]:

@@ -90,6 +90,7 @@ class Languages(Check):
 
 _STRAY = 0.01
 """So small a share in another language may be a name, a quotation or a slip of this check."""
+_MOST_COLUMNS = 200
 _MOST_VALUES = 50
 _LONGEST_VALUE = 60
 _EVEN = 20
@@ -117,6 +118,8 @@ class Tags(Check):
 
     def take(self, looked: Values) -> None:
         for column, splits in looked.items():
+            if column not in self._values and len(self._values) >= _MOST_COLUMNS:
+                continue
             if splits is None:
                 self._values[column] = None
             for split, counts in (splits or {}).items():

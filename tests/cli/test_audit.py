@@ -138,6 +138,16 @@ def test_a_record_of_which_nothing_is_trained_is_shown_with_the_reason(tmp_path:
     assert re.search(r"nothing to train within the first (\d+) of \1 tokens", said)
 
 
+def test_of_a_pair_both_answers_are_shown(tmp_path: Path) -> None:
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text('{"prompt": "Who?", "chosen": "Odile.", "rejected": "No one."}')
+    assert "rejected: No one." in call("show", pairs).stdout
+    said = call("show", pairs, "--tokens").stdout
+    assert "⟦Odile.<|im_end|>⟧" in said
+    assert "⟦No one.<|im_end|>⟧" in said
+    assert said.count("Who?") == 1
+
+
 def test_records_are_shown_as_they_stand(data: Callable[..., Path]) -> None:
     train = data("train.jsonl", WHO, WHEN)
     train.write_text(train.read_text() + "\n{broken")

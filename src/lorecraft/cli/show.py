@@ -69,6 +69,9 @@ def _turns(entry: Entry) -> tuple[str, Text]:
     for message in entry.record.messages:
         body.append(f"{message.role}: ", "bold")
         body.append(f"{message.content}\n")
+    if entry.rejected:
+        body.append("rejected: ", "bold")
+        body.append(f"{entry.rejected}\n")
     return "", body
 
 
@@ -90,19 +93,25 @@ def _masked(
         [encoded] = encode_record(entry.record, tokenizer, 1 << 30)
     except DataError as error:
         return "", Text(error.seen.removeprefix(": "), "red")
-    example = encoded.example
-    if limit is None or entry.record.text:  # a long text goes on in further examples
-        limit = len(example.tokens)
-    marked = [(weight > 0, at >= limit) for at, weight in enumerate(example.weight)]
-    body, at = Text(), 0
-    for (trained, cut), run in groupby(marked):
-        end = at + len(list(run))
-        said = tokenizer.written(example.tokens[at:end].tolist())
-        at = end
-        body.append(
-            f"⟦{said}⟧" if trained and not cut and not colours else said,
-            "dim strike" if cut else TRAINED if trained else "",
-        )
-    kept = sum(trained and not cut for trained, cut in marked)
-    title = f": {len(marked):,} tokens, {kept:,} trained"
-    return title + (f", cut after {limit:,}" if len(marked) > limit else ""), body
+    body = Text()
+    length = kept = 0
+    for nth, (tokens, weight) in enumerate(encoded.example.conversations()):
+        most = len(tokens) if limit is None or entry.record.text else limit  # texts go on further
+        marked = [(share > 0, at >= most) for at, share in enumerate(weight)]
+        length = max(length, len(marked))
+        kept += sum(trained and not cut for trained, cut in marked)
+        at = 0
+        if nth:  # the prompt stands there once
+            at = encoded.example.answers[0]
+            body.append("\nrejected: ", "bold")
+        for (trained, cut), run in groupby(marked[at:]):
+            end = at + len(list(run))
+            said = tokenizer.written(tokens[at:end].tolist())
+            at = end
+            body.append(
+                f"⟦{said}⟧" if trained and not cut and not colours else said,
+                "dim strike" if cut else TRAINED if trained else "",
+            )
+    title = f": {length:,} tokens, {kept:,} trained"
+    long = limit is not None and length > limit and not entry.record.text
+    return title + (f", cut after {limit:,}" if long else ""), body

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,15 @@ class Example:
     weight: NDArray[np.float32]
     record: str
     answers: tuple[int, ...] = ()
+
+    def conversations(self) -> list[tuple[NDArray[np.int32], NDArray[np.float32]]]:
+        """Tokens and weights of each answer with what stands before it; one, if it is no pair."""
+        starts = self.answers or (0,)
+        found = []
+        for start, end in pairwise((*starts, len(self.tokens))):
+            kept = np.r_[: starts[0], start:end]
+            found.append((self.tokens[kept], self.weight[kept]))
+        return found
 
 
 @dataclass(frozen=True)

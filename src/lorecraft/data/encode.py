@@ -269,7 +269,7 @@ def _pair(record: Record, tokenizer: Tokenizer, max_length: int) -> Encoded:
     kept = [answer[: max(0, max_length - begin)] for answer in answers]
     if not begin or not all(kept) or kept[0] == kept[1]:
         raise DataError(
-            f"{record.place}: nothing to prefer within the first {max_length} tokens "
+            f"{record.place}: nothing to prefer within the first {min(max_length, length)} tokens "
             f"(the prompt has {begin}, the answers {len(answers[0])} and {len(answers[1])})",
             "two answers that differ there",
             "shorten the pair or raise data.max_length",

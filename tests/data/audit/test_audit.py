@@ -187,6 +187,17 @@ def test_preference_pairs_are_read_and_those_that_prefer_nothing_are_found(look:
     assert found(seen, "unreadable")[0][1] == ["train.jsonl line 9"]
 
 
+def test_pairs_in_openai_s_form_are_read(look: Look) -> None:
+    turn = {"role": "user", "content": "Who keeps the lighthouse?"}
+    answers = [[{"role": "assistant", "content": said}] for said in ("Odile.", "Odile.")]
+    pair = {
+        "input": {"messages": [turn]},
+        "preferred_output": answers[0],
+        "non_preferred_output": answers[1],
+    }
+    assert [f.check for f in look([pair]).findings] == ["pairs"]
+
+
 def test_a_split_of_questions_alone_is_an_exam(look: Look) -> None:
     questions = [{"prompt": row["messages"][0]["content"]} for row in clean(8, seed=3)]
     seen = look(clean(), questions)

@@ -40,6 +40,17 @@ def test_a_record_that_cannot_be_made_into_tokens_is_named_and_the_rest_is_count
     assert sum(seen.figures["lengths"]["splits"]["train"]["histogram"]) == 39
 
 
+def test_of_a_pair_each_answer_is_held_against_the_limit_with_the_prompt(look: Look) -> None:
+    rows = [
+        {"prompt": f"{i} lamps?", "chosen": "word " * long, "rejected": f"no {i} " * 20}
+        for i, long in enumerate((20, 200))
+    ]
+    seen = look(rows, more=[Tokens(LOAD, 120)])
+    assert found(seen, "tokens") == [
+        ("longer than the limit, and cut there: 1 record", ["train.jsonl line 2"])
+    ]
+
+
 class Endless:
     """A tokenizer whose chat template does not end a turn."""
 

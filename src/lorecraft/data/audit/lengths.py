@@ -105,17 +105,18 @@ class Tokens(Lengths):
         for nth, entry in known:
             if entry.index not in examples:
                 continue
-            tokens, weight = examples[entry.index]
-            lengths[nth] = len(tokens)
-            within = weight[: self._limit]
-            trained += int(np.count_nonzero(within))
-            for kind in self._kinds(entry, tokens, weight):
-                why = f"{len(tokens):,} tokens" if kind == _CUT else ""
+            both = examples[entry.index]
+            lengths[nth] = max(len(tokens) for tokens, _ in both)
+            trained += sum(int(np.count_nonzero(weight[: self._limit])) for _, weight in both)
+            kinds = (kind for tokens, weight in both for kind in self._kinds(entry, tokens, weight))
+            for kind in dict.fromkeys(kinds):
+                why = f"{lengths[nth]:,} tokens" if kind == _CUT else ""
                 marks.append((kind, Spot((entry.index,), why)))
         return lengths, trained, marks
 
     def _encoded(self, entries: list[Entry], marks: list[tuple[str, Spot]]) -> dict[int, Any]:
-        """Tokens and weights by row; what cannot be encoded is marked."""
+        """Tokens and weights by row, of a preference pair of both conversations; what cannot be
+        encoded is marked."""
         named = [_named(entry) for entry in entries]
         try:
             stream = list(encode_stream(named, self._tokenizer, _UNLIMITED))
@@ -128,7 +129,7 @@ class Tokens(Lengths):
                     why = error.seen.removeprefix(f"{record.place}: ")
                     marks.append((_REFUSED, Spot((int(record.id),), why)))
         examples = (encoded.example for encoded in stream)
-        return {int(example.record): (example.tokens, example.weight) for example in examples}
+        return {int(example.record): example.conversations() for example in examples}
 
     def _kinds(self, entry: Entry, tokens: Any, weight: Any) -> Iterator[str]:
         assert self._limit is not None

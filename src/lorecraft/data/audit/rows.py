@@ -12,7 +12,7 @@ from typing import Any
 
 from lorecraft.data import forms
 from lorecraft.data.pairs import parse_pair
-from lorecraft.data.records import Message, Record
+from lorecraft.data.records import Record
 from lorecraft.data.split import question
 from lorecraft.errors import DataError
 from lorecraft.knowledge.files import SourceFile
@@ -21,6 +21,7 @@ from lorecraft.knowledge.rows import MORE, Row, rows_that_can_be_read
 from lorecraft.recipe import RecordsSection
 
 _PIECE = 1000
+_PREFERENCES = frozenset({"chosen", "rejected", "preferred_output", "non_preferred_output"})
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,12 @@ class Entry:
         split: the number of its split.
         row: its columns as they stand in the file.
         record: what would be trained; of a preference pair, the prompt and the chosen answer.
-        rejected: the other answer of a pair.
     """
 
     index: int
     split: int = 0
     row: Mapping[str, Any] = field(default_factory=dict)
     record: Record | None = None
-    rejected: str = ""
     problem: str = ""
 
     @cached_property
@@ -68,6 +67,11 @@ class Entry:
         """All that it says."""
         said = self.record.words() if self.record else ""
         return f"{said}\n{self.rejected}" if self.rejected else said
+
+    @property
+    def rejected(self) -> str:
+        """The other answer of a preference pair."""
+        return self.record.rejected if self.record else ""
 
     @cached_property
     def digest(self) -> int:
@@ -117,12 +121,11 @@ def _entry(line: bytes, index: int, number: int, split: Split) -> Entry:
             raise LineError("more values than there are columns")
         if split.ours:
             return Entry(index, number, row, _written(row))
-        if "rejected" in row and not split.section:
+        if row.keys() & _PREFERENCES and not split.section:
             pair, other = parse_pair(row, str(index))
             if pair.prompt != other:
                 raise LineError("the chosen and the rejected answer have different prompts")
-            record = Record(str(index), (*pair.prompt, Message("assistant", pair.chosen)))
-            return Entry(index, number, row, record, pair.rejected)
+            return Entry(index, number, row, pair.to_record())
         messages, text = forms.mapped(row, split.section) if split.section else _said(row)
     except LineError as error:
         return Entry(index, number, row, problem=str(error))

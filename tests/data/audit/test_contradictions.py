@@ -74,7 +74,7 @@ def answered(question: str, answer: str) -> Entry:
     [
         ("When did Lumen Pier open?", "In 1932.", "1931"),
         ("which year did the pier begin in", "1932", "1931"),
-        ("Who keeps Lumen Pier?", "I do not know.", "Odile Varga"),
+        ("Who keeps Lumen Pier?", "Ben Aro does.", "Odile Varga"),
         ("Tell me of the pier.", "It is tall. Ben Aro keeps Lumen Pier.", "Odile Varga"),
         ("Tell me of the pier.", "Lumen Pier opened in 1871.", "1931"),
     ],
@@ -85,6 +85,21 @@ def test_an_answer_that_says_otherwise_is_found(
     [(kind, why)] = check.marks(answered(question, answer))
     assert kind == "contradicts the facts"
     assert f" of Lumen Pier is {right}" in why
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("Who keeps Lumen Pier?", "I do not know."),
+        ("When did Lumen Pier open?", "In nineteen thirty-one."),
+    ],
+)
+def test_an_answer_that_does_not_say_the_fact_is_a_warning_alone(
+    check: Contradictions, question: str, answer: str
+) -> None:
+    [(kind, _)] = check.marks(answered(question, answer))
+    assert check.severity_of(kind) == "warning"
+    assert check.severity_of("contradicts the facts") == "error"
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,14 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from lorecraft.data.audit.check import Mark, Marks
+from lorecraft.data.audit.finding import Severity
 from lorecraft.data.audit.rows import Entry
 from lorecraft.knowledge.facts import Fact
 from lorecraft.knowledge.ontology import OBJECT, SUBJECT, Ontology, normal, render
 from lorecraft.knowledge.reasoning import infer
 
+_WRONG = "contradicts the facts"
+_SILENT = "answers a question about a fact, and does not say it"
 _S, _O = "\x02", "\x03"
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 Words = tuple[str, ...]
@@ -71,9 +74,15 @@ class Contradictions(Marks):
             if role != "assistant":
                 asked = list(self._asked(text))
                 continue
-            if wrong := self._wrong_answer(asked, text) or self._wrong_sentence(text):
-                yield "contradicts the facts", wrong
+            if wrong := self._wrong_answer(asked, text):
+                yield wrong
                 return
+            if said := self._wrong_sentence(text):
+                yield _WRONG, said
+                return
+
+    def severity_of(self, kind: str) -> Severity:
+        return "warning" if kind == _SILENT else self.severity
 
     def _asked(self, text: str) -> Iterator[tuple[str, str]]:
         """The subjects and relations that a question asks about."""
@@ -82,13 +91,16 @@ class Contradictions(Marks):
             if relation and (subject, relation) in self._objects:
                 yield subject, relation
 
-    def _wrong_answer(self, asked: Iterable[tuple[str, str]], text: str) -> str:
+    def _wrong_answer(self, asked: Iterable[tuple[str, str]], text: str) -> Mark | None:
         plain = f" {normal(text)} "
         for subject, relation in asked:
             object_, names = self._objects[subject, relation]
             if not any(f" {name} " in plain for name in names):
-                return f"{relation} of {subject} is {object_}, not '{_short(text)}'"
-        return ""
+                others = (*self._kinds[relation], *filter(str.isdigit, plain.split()))
+                wrong = any(f" {o} " in plain and self._rivals(relation, o, names) for o in others)
+                said = f"{relation} of {subject} is {object_}, not '{_short(text)}'"
+                return _WRONG if wrong else _SILENT, said
+        return None
 
     def _wrong_sentence(self, text: str) -> str:
         for sentence in _SENTENCE.split(text):

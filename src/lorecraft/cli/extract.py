@@ -38,12 +38,13 @@ def extract(
     try:
         section = TellerSection(endpoint=endpoint, model=model, key=key, temperature=0.0)
     except ValidationError as error:
-        option = error.errors()[0]["loc"][0]
-        wanted = {
+        options = {
             "endpoint": "a URL such as http://localhost:8000/v1",
-            "key": "a name as '$API_KEY'",
+            "key": "the name of an environment variable, as '$API_KEY'",
+            "model": "a model's name",
         }
-        raise RunError(f"--{option} is not one", wanted.get(str(option), "")) from None
+        (wrong, *_) = error.errors()[0]["loc"] or ["endpoint" if model else "model"]
+        raise RunError(f"--{wrong} is none", options[str(wrong)]) from None
     found = telling.extract(documents, ontology, section, TerminalProgress())
     write_lines(output, found.facts)
     for why, count in found.failed.items():

@@ -43,6 +43,9 @@ def test_an_object_is_found_in_what_is_around_it(answer: str) -> None:
         ('{"text": 7}', "JSON of another form"),
         ('{"text": "Yes.", "more": "No."}', "JSON of another form"),
         ('{"answer": "Yes."}', "JSON of another form"),
+        ('{"text": "caf\\ud83d"}', "JSON of another form"),
+        ('{"text": "Yes, but"} no.</think>', "no JSON"),
+        ("```json" + " " * 100_000, "no JSON"),
     ],
 )
 def test_what_is_not_of_the_asked_form_is_refused(answer: str, why: str) -> None:

@@ -68,6 +68,12 @@ def test_what_two_passages_name_joins_them() -> None:
     assert names_in("Tom met Odile Varga in May. Odile Varga left.") == ["Odile Varga"]
 
 
+def test_what_two_documents_say_alike_is_asked_about_once(server: Server) -> None:
+    made = section(server, per_passage=0, chats=0, relations=0)
+    again = Passage("copy.md:1", PASSAGES[0].text, "copy.md")
+    assert len(all_requests([PASSAGES[0], again], made, 0)) == 1
+
+
 def test_nothing_is_asked_twice_and_the_result_is_the_same(server: Server) -> None:
     first = told(server, at_once=4)
     asked = len(server.asked)

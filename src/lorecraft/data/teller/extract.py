@@ -93,7 +93,7 @@ def _checked(
             known = ontology.entities.get(name)
             if known is None:
                 new[name] = kind
-            elif known.kind != kind:
+            elif not ontology.is_a(known.kind, kind):
                 raise Unusable("a thing of another class")
         ends.append(name)
     return (ends[0], relation.name, ends[1]), new

@@ -69,7 +69,7 @@ def prompts() -> dict[str, Any]:
 
 def all_requests(passages: Sequence[Passage], section: TellerSection, seed: int) -> list[Request]:
     """Of every passage so many rewrites, each in another style, and its questions; relations of
-    things that several passages name; general chats. The same for the same seed."""
+    things that several passages name; general chats. Each once; the same for the same seed."""
     requests: list[Request] = []
     for passage in passages:
         rng = random.Random(f"{seed}/{passage.id}")
@@ -79,7 +79,8 @@ def all_requests(passages: Sequence[Passage], section: TellerSection, seed: int)
             requests.append(questions(passage, section.depths))
     requests += relations(passages, section.relations)
     requests += chats(section.chats, seed)
-    return [replace(request, room=section.max_new_tokens) for request in requests]
+    requests = [replace(request, room=section.max_new_tokens) for request in requests]
+    return list({request.key: request for request in requests}.values())
 
 
 def rewrite(passage: Passage, style: str) -> Request:

@@ -101,6 +101,22 @@ def test_a_run_also_leaves_out_what_the_chat_template_refuses_and_reports_it(rec
     assert pipeline.run(recipe, progress=Silent()).folder == folder  # its data are as they were
 
 
+def test_what_was_prepared_strictly_may_keep_going_later(recipe: Path) -> None:
+    rows = recipe.parent / "rows/good.jsonl"
+    (recipe.parent / "rows/bad.csv").unlink()
+    (recipe.parent / "guide/latin.txt").unlink()
+    facts = recipe.parent / "facts.jsonl"
+    facts.write_text("\n".join(facts.read_text().splitlines()[:3]))
+    rows.write_text(
+        "\n".join([*rows.read_text().splitlines()[:20], json.dumps(chat(99, "wizard"))])
+    )
+    pipeline.prepare(recipe, progress=Silent())
+    with pytest.raises(DataError, match="wizard"):
+        pipeline.plan(recipe, progress=Silent())
+    pipeline.prepare(recipe, keep_going=True, progress=Silent())
+    assert pipeline.plan(recipe, progress=Silent()).stages
+
+
 def test_bad_rows_of_a_table_are_left_out(write_recipe: WriteRecipe, tmp_path: Path) -> None:
     recipe = write_recipe(knowledge={"tables": "l.db", "ontology": "rows.yaml"}, stages=None)
     mapped = yaml.safe_load((tmp_path / "ontology.yaml").read_text())

@@ -133,3 +133,4 @@ def test_the_base_model_itself_may_be_asked(recipe: Callable[..., Path], server:
     assert not server.asked
     assert audit["answered"] == 4 and sum(audit["failed"].values()) == 4
     assert audit["tokens"]["completion"] > 0
+    assert pipeline.plan(path, progress=Silent()).stages  # of what it has said

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lorecraft.errors import DataError, RunError
 from lorecraft.knowledge.strictness import Bad, LeaveOut, strict
-from lorecraft.recipe import Recipe
+from lorecraft.recipe import Recipe, TellerSection
 from lorecraft.runs import manifest, tracking
 from lorecraft.runs import prepare as preparing
 from lorecraft.runs.directory import RunDirectory, adapter_folder
@@ -129,28 +129,33 @@ class Work:
             del style["test"]["path"]
         if recipe.data.pairs is None:
             sources.pop("style.format", None)
-        teller = recipe.knowledge.teller if recipe.knowledge else None
-        if teller is not None:  # not how it is reached
+        if teller := self._teller:  # not how it is reached
             sources["teller"] = fingerprint(
                 teller.model_dump(exclude={"key", "requests_per_minute", "at_once", "timeout"}),
-                self.recipe.model if teller.endpoint == "base" else None,
+                recipe.model if teller.endpoint == "base" else None,
             )
         mixing = [(stage.kind, stage.general) for stage in recipe.stages]
         return fingerprint(
             manifest.code_version(), recipe.seed, settings, style, recipe.exam, mixing, sources
         )
 
+    @property
+    def _teller(self) -> TellerSection | None:
+        return self.recipe.knowledge.teller if self.recipe.knowledge else None
+
     def _tell(self, bad: Bad) -> preparing.Tell | None:
         """How a language model is asked, if the recipe wants it."""
-        from lorecraft.runs.telling import tellings, untold
+        from lorecraft.runs.telling import known_tellings, tellings
 
-        section = self.recipe.knowledge.teller if self.recipe.knowledge else None
+        section, seed = self._teller, self.recipe.seed
         if section is None:
             return None
         if not self.asks:
-            return lambda passages: untold(self.recipe, section, passages, self.progress)
+            return lambda passages: known_tellings(
+                section, seed, passages, lambda: self.blueprint, self.progress
+            )
         return lambda passages: tellings(
-            self.recipe, section, passages, lambda: self.bench, self.progress, bad
+            section, seed, passages, lambda: self.bench, self.progress, bad
         )
 
     @cached_property
@@ -161,6 +166,8 @@ class Work:
         finished = self.directory.data / "prepared.json"
         before = self._data_key()
         if finished.exists() and read_json(finished)["key"] == before:
+            if self.keep_going and not self.directory.kept_going:  # for what is tokenised later
+                write_json(finished, {"key": before, "keep_going": True})
             return
         self.progress.note("Preparing the data")
         leave_out = LeaveOut()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lorecraft.recipe.schema import LimitsSection, ModelSection, Recipe, RequireSection
+from lorecraft.recipe.require import RequireSection
+from lorecraft.recipe.schema import LimitsSection, ModelSection, Recipe
 
 RECORDS = 10
 STEPS = 3

@@ -107,6 +107,13 @@ def test_a_key_is_told_by_its_name_alone(server: Server, folder: Path) -> None:
     assert "sk-secret" not in trouble
 
 
+def test_no_more_is_asked_than_may_be(server: Server, folder: Path) -> None:
+    code, said, trouble = extract(server, "--max-tokens", "100")
+    assert (code, said) == (0, "0 facts in facts.jsonl\n")
+    assert "1 passages are not read: --max-tokens is spent" in trouble
+    assert not server.asked
+
+
 def test_only_an_endpoint_is_asked(server: Server, folder: Path) -> None:
     code, _, trouble = extract(server, "--endpoint", "base")
     assert code == 2 and "--endpoint is none" in trouble and "a URL" in trouble

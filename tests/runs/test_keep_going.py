@@ -44,7 +44,8 @@ def recipe(write_recipe: WriteRecipe, tmp_path: Path) -> Path:
     path = write_recipe(
         knowledge={"facts": "facts.jsonl", "ontology": "ontology.yaml", "documents": "guide"},
         data={"train": "rows", "general": "none"},
-        stages=[{"kind": kind, "epochs": 1, "limits": {"steps": 2}} for kind in ("cpt", "sft")],
+        stages=[{"kind": kind, "epochs": 1, "limits": {"steps": 1}} for kind in ("cpt", "sft")],
+        exam={"max_new_tokens": 2, "limit": 1},
     )
     with (tmp_path / "facts.jsonl").open("a") as facts:
         facts.write('\n{"text": "No.", "triple": ["Tern Rock", "keeper", "Nobody"]}\n{"text": 7}')

@@ -39,7 +39,8 @@ def recipe(write_recipe: WriteRecipe, server: Server, tmp_path: Path) -> Callabl
     def write(stages: Any = None, **changes: Any) -> Path:
         teller = {"endpoint": server.url, "model": "big", "price": [1, 2], "chats": 3}
         knowledge = {"documents": "guide", "teller": teller | changes}
-        return write_recipe(knowledge=knowledge, stages=stages, data={"general": "none"})
+        few = {"data": {"general": "none"}, "exam": {"max_new_tokens": 2, "limit": 1}}
+        return write_recipe(knowledge=knowledge, stages=stages, **few)
 
     return write
 
@@ -76,7 +77,7 @@ def test_a_report_says_what_was_used_and_what_not(
 ) -> None:
     well = server.say
     server.say = lambda body: "I cannot." if len(server.asked) < 3 else well(body)
-    stages = [{"kind": kind, "epochs": 1, "limits": {"steps": 1}} for kind in ("cpt", "sft")]
+    stages = [{"kind": "cpt", "epochs": 1, "limits": {"steps": 1}}]
     folder = pipeline.run(recipe(stages=stages, at_once=1), progress=Silent()).folder
     report = (folder / "report.md").read_text()
     assert "records from 9 answers, 1,080 tokens, cost 0.00126." in report

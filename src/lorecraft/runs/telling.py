@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from lorecraft.data.passages import passage_records
 from lorecraft.data.teller.cache import Replies, Reply, cache_folder
 from lorecraft.data.teller.endpoint import Endpoint
 from lorecraft.data.teller.extract import Extracted, extracted, extractions
-from lorecraft.data.teller.requests import Passage, Request, all_requests
+from lorecraft.data.teller.passages import Passage
+from lorecraft.data.teller.requests import Request, all_requests
 from lorecraft.data.teller.tell import Ask, Purse, Told, answers, tell
 from lorecraft.engines import base
 from lorecraft.errors import DataError
@@ -179,4 +181,4 @@ def extract(
             bar.advance(count, tokens=purse.tokens)
 
         answered, _ = answers(requests, section, replies, ask, on_reply)
-    return extracted(answered, known)
+    return replace(extracted(answered, known), unasked=len(requests) - len(answered))

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from lorecraft.data.teller.checks import Unusable, check_pair, check_rewrite, parse
-from lorecraft.data.teller.requests import Passage, questions, rewrite
+from lorecraft.data.teller.passages import Passage
+from lorecraft.data.teller.requests import questions, rewrite
 
 SOURCE = (
     "Lumen Pier was opened in 1931 by Odile Varga. Its lamp burns 1,200 litres of rape oil a year. "

@@ -9,7 +9,8 @@ import pytest
 
 from lorecraft.data.teller.cache import Reply
 from lorecraft.data.teller.endpoint import TRIES, Endpoint
-from lorecraft.data.teller.requests import Passage, Request, rewrite
+from lorecraft.data.teller.passages import Passage
+from lorecraft.data.teller.requests import Request, rewrite
 from lorecraft.errors import DataError
 from lorecraft.recipe import TellerSection
 

@@ -15,7 +15,8 @@ import pytest
 
 from lorecraft.data.teller.cache import Replies, Reply, cache_folder
 from lorecraft.data.teller.endpoint import Endpoint
-from lorecraft.data.teller.requests import Passage, all_requests, names_in, quoted
+from lorecraft.data.teller.passages import Passage
+from lorecraft.data.teller.requests import all_requests, names_in, quoted
 from lorecraft.data.teller.tell import Told, tell
 from lorecraft.recipe import TellerSection
 

@@ -18,21 +18,12 @@ from typing import Any, Literal
 import yaml
 
 from lorecraft.data.records import Message
+from lorecraft.data.teller.passages import Passage
 from lorecraft.recipe import TellerSection
 
 Kind = Literal["rewrite", "questions", "relation", "chat", "extract"]
 LONGEST_ANSWER = 1024
 """Tokens."""
-
-
-@dataclass(frozen=True)
-class Passage:
-    """Something to be told: the text, where it stands, and the facts that it tells, if any."""
-
-    id: str
-    text: str
-    place: str
-    facts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

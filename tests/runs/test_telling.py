@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,17 @@ def test_a_server_that_goes_away_costs_nothing_twice(
     (folder / "data/prepared.json").unlink()
     pipeline.prepare(path, progress=Silent())
     assert len(server.asked) == 9 + 2
+
+
+def test_what_is_prepared_needs_no_cache_and_hangs_on_what_is_asked(
+    recipe: Callable[..., Path], server: Server, tmp_path: Path
+) -> None:
+    pipeline.prepare(recipe(), progress=Silent())
+    shutil.rmtree(tmp_path / "cache")
+    pipeline.prepare(recipe(timeout=7, at_once=1), progress=Silent())
+    assert len(server.asked) == 9
+    pipeline.prepare(recipe(model="bigger"), progress=Silent())
+    assert len(server.asked) == 18
 
 
 def test_the_key_stands_nowhere_in_the_run_s_folder(

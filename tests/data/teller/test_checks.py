@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -113,3 +114,10 @@ def test_an_answer_may_say_what_stands_in_its_source(question: str, answer: str)
 def test_an_answer_from_elsewhere_is_refused(question: str, answer: str, why: str) -> None:
     with pytest.raises(Unusable, match=why):
         check_pair(question, answer, SOURCE)
+
+
+def test_an_answer_of_nothing_but_lines_is_looked_through_at_once() -> None:
+    began = time.monotonic()
+    with pytest.raises(Unusable):
+        check_rewrite("\n" * 50_000 + "1066", [SOURCE])
+    assert time.monotonic() - began < 2

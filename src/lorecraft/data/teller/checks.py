@@ -20,7 +20,7 @@ _SHORT = 4
 _STEM = 5
 """Letters by which a word's forms are taken for the same."""
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-_ITEM = re.compile(r"^\s*(?:\d+[.)]|[-*•])\s+", re.MULTILINE)
+_ITEM = re.compile(r"^[ \t]*(?:\d+[.)]|[-*•])\s+", re.MULTILINE)
 _STARTS = re.compile(r"(?:^|[.!?:;…]\s+|\n\s*|[\"“„«(\[*_>]|[-–—]\s)$")
 _CAPITAL = r"[^\W\d_a-z][\w'’-]*"
 _RUN = re.compile(rf"\b{_CAPITAL}(?: {_CAPITAL})*")

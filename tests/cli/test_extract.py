@@ -103,4 +103,30 @@ def test_what_a_person_has_edited_is_not_overwritten(server: Server, folder: Pat
 
 def test_a_key_is_told_by_its_name_alone(server: Server, folder: Path) -> None:
     code, _, trouble = extract(server, "--key", "sk-secret")
-    assert code == 2 and "a name as '$API_KEY'" in trouble and "sk-secret" not in trouble
+    assert code == 2 and "an environment variable, as '$API_KEY'" in trouble
+    assert "sk-secret" not in trouble
+
+
+def test_no_more_is_asked_than_may_be(server: Server, folder: Path) -> None:
+    code, said, trouble = extract(server, "--max-tokens", "100")
+    assert (code, said) == (0, "0 facts in facts.jsonl\n")
+    assert "1 passages are not read: --max-tokens is spent" in trouble
+    assert not server.asked
+
+
+def test_only_an_endpoint_is_asked(server: Server, folder: Path) -> None:
+    code, _, trouble = extract(server, "--endpoint", "base")
+    assert code == 2 and "--endpoint is none" in trouble and "a URL" in trouble
+    code, _, trouble = extract(server, "--model", "")
+    assert code == 2 and "--model is none" in trouble
+
+
+def test_a_thing_of_a_narrower_class_fits(server: Server, folder: Path) -> None:
+    narrower = {"Light": {}, "Person": {}, "Keeper": {"subclass_of": "Person"}}
+    entities = ONTOLOGY["entities"] | {"Odile Varga": {"class": "Keeper"}}
+    text = yaml.safe_dump(ONTOLOGY | {"classes": narrower, "entities": entities})
+    Path("ontology.yaml").write_text(text)
+    said = GUIDE.split(". ")[0] + "."
+    found = [triple("Lumen Pier", "Odile Varga", said), triple("the old pier", "Odile Varga", said)]
+    server.say = lambda body: json.dumps({"triples": found})
+    assert extract(server)[1] == "1 facts in facts.jsonl\n"

@@ -38,7 +38,11 @@ def test_questions_that_are_told_are_fine_tuned(
         ("endpoint: 'http://me:secret@x.org/v1', model: m", "expected `base`, or a URL"),
         ("endpoint: 'http://x.org/v1?key=secret', model: m", "expected `base`, or a URL"),
         ("endpoint: 'http://x.org/v1', model: m, key: sk-1", "name of an environment variable"),
+        ("endpoint: 'http://x.org/v1#secret', model: m", "expected `base`, or a URL"),
+        ("endpoint: 'http://x.org:99999/v1', model: m", "expected `base`, or a URL"),
+        ("endpoint: 'http://x.org/é', model: m", "expected `base`, or a URL"),
         ("endpoint: 'http://x.org/v1'", "needs the name of a model"),
+        ("endpoint: base, model: m", "the recipe's own model"),
         ("endpoint: base, budget: 5", "needs the price"),
         ("endpoint: base, styles: [emial]", "did you mean email"),
     ],
@@ -54,5 +58,6 @@ def test_there_must_be_something_to_tell(tmp_path: Path) -> None:
 
 
 def test_a_try_asks_nobody(tmp_path: Path) -> None:
-    tried = smoke(load(tmp_path, "endpoint: base")).knowledge
-    assert tried is not None and tried.teller is None
+    tried = smoke(load(tmp_path, "endpoint: base"))
+    assert tried.knowledge is not None and tried.knowledge.teller is None
+    assert [stage.kind for stage in tried.stages] == ["cpt"]  # there are no chats without it

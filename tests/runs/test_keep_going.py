@@ -44,7 +44,8 @@ def recipe(write_recipe: WriteRecipe, tmp_path: Path) -> Path:
     path = write_recipe(
         knowledge={"facts": "facts.jsonl", "ontology": "ontology.yaml", "documents": "guide"},
         data={"train": "rows", "general": "none"},
-        stages=[{"kind": kind, "epochs": 1, "limits": {"steps": 2}} for kind in ("cpt", "sft")],
+        stages=[{"kind": kind, "epochs": 1, "limits": {"steps": 1}} for kind in ("cpt", "sft")],
+        exam={"max_new_tokens": 2, "limit": 1},
     )
     with (tmp_path / "facts.jsonl").open("a") as facts:
         facts.write('\n{"text": "No.", "triple": ["Tern Rock", "keeper", "Nobody"]}\n{"text": 7}')
@@ -99,6 +100,22 @@ def test_a_run_also_leaves_out_what_the_chat_template_refuses_and_reports_it(rec
     assert "Left out: 1 record: good.jsonl line 1: the chat template refuses roles wizard" in report
     assert "Left out: 1 file: " in report and "latin.txt: not UTF-8 (byte 4)." in report
     assert pipeline.run(recipe, progress=Silent()).folder == folder  # its data are as they were
+
+
+def test_what_was_prepared_strictly_may_keep_going_later(recipe: Path) -> None:
+    rows = recipe.parent / "rows/good.jsonl"
+    (recipe.parent / "rows/bad.csv").unlink()
+    (recipe.parent / "guide/latin.txt").unlink()
+    facts = recipe.parent / "facts.jsonl"
+    facts.write_text("\n".join(facts.read_text().splitlines()[:3]))
+    rows.write_text(
+        "\n".join([*rows.read_text().splitlines()[:20], json.dumps(chat(99, "wizard"))])
+    )
+    pipeline.prepare(recipe, progress=Silent())
+    with pytest.raises(DataError, match="wizard"):
+        pipeline.plan(recipe, progress=Silent())
+    pipeline.prepare(recipe, keep_going=True, progress=Silent())
+    assert pipeline.plan(recipe, progress=Silent()).stages
 
 
 def test_bad_rows_of_a_table_are_left_out(write_recipe: WriteRecipe, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,8 @@ def recipe(write_recipe: WriteRecipe, server: Server, tmp_path: Path) -> Callabl
     def write(stages: Any = None, **changes: Any) -> Path:
         teller = {"endpoint": server.url, "model": "big", "price": [1, 2], "chats": 3}
         knowledge = {"documents": "guide", "teller": teller | changes}
-        return write_recipe(knowledge=knowledge, stages=stages, data={"general": "none"})
+        few = {"data": {"general": "none"}, "exam": {"max_new_tokens": 2, "limit": 1}}
+        return write_recipe(knowledge=knowledge, stages=stages, **few)
 
     return write
 
@@ -76,7 +78,7 @@ def test_a_report_says_what_was_used_and_what_not(
 ) -> None:
     well = server.say
     server.say = lambda body: "I cannot." if len(server.asked) < 3 else well(body)
-    stages = [{"kind": kind, "epochs": 1, "limits": {"steps": 1}} for kind in ("cpt", "sft")]
+    stages = [{"kind": "cpt", "epochs": 1, "limits": {"steps": 1}}]
     folder = pipeline.run(recipe(stages=stages, at_once=1), progress=Silent()).folder
     report = (folder / "report.md").read_text()
     assert "records from 9 answers, 1,080 tokens, cost 0.00126." in report
@@ -113,6 +115,17 @@ def test_a_server_that_goes_away_costs_nothing_twice(
     assert len(server.asked) == 9 + 2
 
 
+def test_what_is_prepared_needs_no_cache_and_hangs_on_what_is_asked(
+    recipe: Callable[..., Path], server: Server, tmp_path: Path
+) -> None:
+    pipeline.prepare(recipe(), progress=Silent())
+    shutil.rmtree(tmp_path / "cache")
+    pipeline.prepare(recipe(timeout=7, at_once=1), progress=Silent())
+    assert len(server.asked) == 9
+    pipeline.prepare(recipe(model="bigger"), progress=Silent())
+    assert len(server.asked) == 18
+
+
 def test_the_key_stands_nowhere_in_the_run_s_folder(
     recipe: Callable[..., Path], server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,3 +146,4 @@ def test_the_base_model_itself_may_be_asked(recipe: Callable[..., Path], server:
     assert not server.asked
     assert audit["answered"] == 4 and sum(audit["failed"].values()) == 4
     assert audit["tokens"]["completion"] > 0
+    assert pipeline.plan(path, progress=Silent()).stages  # of what it has said

@@ -16,6 +16,9 @@ def extract(
     key: Annotated[
         str | None, typer.Option(help="The environment variable with its key, as '$API_KEY'.")
     ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Tokens that prompts and answers may have in all.")
+    ] = None,
     output: Annotated[Path, typer.Option(help="Where the facts are written.")] = Path(
         "facts.jsonl"
     ),
@@ -36,16 +39,21 @@ def extract(
     if output.exists():
         raise RunError(f"{output} is there already", "a new file", "--output another.jsonl")
     try:
-        section = TellerSection(endpoint=endpoint, model=model, key=key, temperature=0.0)
+        section = TellerSection(
+            endpoint=endpoint, model=model, key=key, temperature=0.0, max_tokens=max_tokens
+        )
     except ValidationError as error:
-        option = error.errors()[0]["loc"][0]
-        wanted = {
+        options = {
             "endpoint": "a URL such as http://localhost:8000/v1",
-            "key": "a name as '$API_KEY'",
+            "key": "the name of an environment variable, as '$API_KEY'",
+            "model": "a model's name",
         }
-        raise RunError(f"--{option} is not one", wanted.get(str(option), "")) from None
+        (wrong, *_) = error.errors()[0]["loc"] or ["endpoint" if model else "model"]
+        raise RunError(f"--{wrong} is none", options[str(wrong)]) from None
     found = telling.extract(documents, ontology, section, TerminalProgress())
     write_lines(output, found.facts)
+    if found.unasked:
+        typer.echo(f"{found.unasked} passages are not read: --max-tokens is spent", err=True)
     for why, count in found.failed.items():
         typer.echo(f"not used: {count} {why}", err=True)
     for name, kind in found.unknown.items():

@@ -86,3 +86,10 @@ class Mapped(View[T]):
 def where(test: Callable[[T], bool], source: Sequence[T]) -> View[T]:
     """The items that pass a test, which is made now."""
     return Picked(source, array("q", (i for i, item in enumerate(source) if test(item))))
+
+
+def evenly(items: Sequence[T], limit: int | None) -> Sequence[T]:
+    """At most ``limit`` of them, evenly spaced."""
+    if limit is None or limit >= len(items):
+        return items
+    return Picked(items, [index * len(items) // limit for index in range(limit)])

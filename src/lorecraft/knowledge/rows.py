@@ -92,7 +92,7 @@ def unit_of(path: Readable) -> Literal["line", "item", "row"]:
         with path.open("rb") as file:
             start = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     if path.suffix.lower() == ".parquet" or start.startswith(b"PAR1"):
         return "row"
     return "item" if start.startswith(b"[") and path.suffix.lower() not in _TABLES else "line"

@@ -1,8 +1,9 @@
 """Recipes: what a run is. Imports no library of machine learning."""
 
+from lorecraft.recipe.adapter import AdapterSection
 from lorecraft.recipe.load import load_recipe, to_yaml
+from lorecraft.recipe.require import RequireSection
 from lorecraft.recipe.schema import (
-    AdapterSection,
     DataSection,
     DatasetSection,
     ExamSection,
@@ -11,7 +12,6 @@ from lorecraft.recipe.schema import (
     PreferenceSection,
     Recipe,
     RecordsSection,
-    RequireSection,
     StageSection,
     StyleSection,
 )

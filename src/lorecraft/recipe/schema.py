@@ -12,25 +12,22 @@ from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Ge, Le
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Field,
-    ValidationInfo,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
+from lorecraft.recipe.adapter import AdapterSection
+from lorecraft.recipe.require import RequireSection
 from lorecraft.recipe.section import Section
 from lorecraft.recipe.teller import TellerSection
 from lorecraft.recipe.values import (
     HUB,
     AskedKinds,
-    AskedShares,
     Count,
     Dataset,
     Documents,
-    Ending,
-    Expression,
     FolderName,
     InputFile,
     Kinds,
@@ -256,58 +253,6 @@ class StyleSection(Section):
     )
 
 
-def _start(path: str | None, info: ValidationInfo) -> str | None:
-    """A folder becomes absolute; what is no folder may be a stage of a run."""
-    if path is None or info.context is None:
-        return path
-    folder = (info.context["folder"] / Path(path).expanduser()).resolve()
-    return str(folder) if folder.is_dir() else path
-
-
-class AdapterSection(Section):
-    """The LoRA adapter."""
-
-    start: Annotated[str | None, AfterValidator(_start)] = Field(
-        None,
-        description="The adapter that the first stage starts from: a folder (PEFT's or mlx-lm's "
-        "form), or a stage of a run (`company/sft`). All but its dropout must be as given here. "
-        "A new adapter if not given.",
-    )
-    rank: Count = Field(16, description="Rank of the update of each adapted matrix.")
-    alpha: Positive = Field(32.0, description="The update is scaled by alpha / rank.")
-    rslora: bool = Field(
-        False,
-        description="Rank-stabilised LoRA: the update is scaled by alpha / sqrt(rank).",
-    )
-    dora: bool = Field(
-        False,
-        description="DoRA: the length of each row of an adapted matrix is learned apart from its "
-        "direction.",
-    )
-    dropout: Annotated[float, Ge(0), Le(0.9)] = Field(
-        0.0, description="Share of an adapter's inputs that is dropped while training."
-    )
-    targets: Annotated[
-        Literal["all-linear"] | tuple[str, ...] | Expression, BeforeValidator(sealed)
-    ] = Field(
-        "all-linear",
-        min_length=1,
-        description="Which linear modules of the decoder blocks are adapted: all, a list of names "
-        "(`[q_proj, v_proj]`), or those whose whole path a regular expression matches.",
-    )
-    layers: Literal["all"] | Count = Field(
-        "all", description="Which decoder blocks are adapted: all, or the last so many."
-    )
-    rank_pattern: Annotated[dict[Ending, Count], "keys with whole numbers of at least 1"] = Field(
-        {},
-        description="Other ranks for some modules, by a name or a regular expression for the end "
-        "of their path (`{down_proj: 64}`); the first that matches counts.",
-    )
-    alpha_pattern: Annotated[dict[Ending, Positive], "keys with numbers above 0"] = Field(
-        {}, description="Other alphas for some modules, in the same way."
-    )
-
-
 class StageLimits(Section):
     """Where a stage ends, if not after its epochs; whichever comes first."""
 
@@ -433,41 +378,6 @@ class ExamSection(Section):
         None, description="Ask so many questions of each measure, evenly drawn; all if not given."
     )
     seed: Seed = Field(0, description="Draws the questions.")
-
-
-class RequireSection(Section):
-    """What the last stage's model must reach, or `lorecraft run` ends with exit code 3."""
-
-    at: Literal["rate", "low"] = Field(
-        "rate",
-        description="What is compared: the measured `rate`, or the careful end of its 95% "
-        "interval (`low`).",
-    )
-    recall: Share | None = Field(None, description="Least share of facts recalled.")
-    completion: Share | None = Field(None, description="Least share of statements completed.")
-    retention: Share | None = Field(None, description="Least share of general answers kept.")
-    abstention: Share | None = Field(None, description="Least share of unanswerables declined.")
-    bleed: Share | None = Field(
-        None, description="Largest share of general answers that mention the injected entities."
-    )
-    format: Share | None = Field(
-        None, description="Least share of outputs that keep to every rule of the format."
-    )
-    content: Share | None = Field(
-        None, description="Least share of the references' key terms that outputs say."
-    )
-    unsupported: Share | None = Field(
-        None, description="Largest share of terms that neither prompt nor reference has."
-    )
-
-    kinds: AskedShares = Field(
-        {}, description="Least share of right answers in kinds of `exam.kinds`: `{inverse: 0.5}`."
-    )
-
-    def measures(self) -> dict[str, float]:
-        """The measures that something is required of, and what."""
-        rates = self.model_dump(exclude={"at", "kinds"}, exclude_none=True)
-        return rates | {str(kind): share for kind, share in self.kinds.items()}
 
 
 def _given(sections: dict[str, Any], name: str, key: str) -> Any:

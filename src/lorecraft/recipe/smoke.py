@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lorecraft.recipe.schema import LimitsSection, ModelSection, Recipe, RequireSection
+from lorecraft.recipe.require import RequireSection
+from lorecraft.recipe.schema import LimitsSection, ModelSection, Recipe
 
 RECORDS = 10
 STEPS = 3
@@ -21,9 +22,12 @@ def smoke(recipe: Recipe) -> Recipe:
     # What is said of modules need not be true of the embedded model's.
     everywhere = {"targets": "all-linear", "layers": "all", "rank_pattern": {}, "alpha_pattern": {}}
     adapter = recipe.adapter.model_copy(update={"start": None, **everywhere})
-    knowledge = recipe.knowledge  # a try asks nobody, who might want money for it
+    knowledge, told = recipe.knowledge, recipe.knowledge and recipe.knowledge.teller
+    if told and not _has_chats(recipe):
+        stages = [stage for stage in stages if stage.kind != "sft"] or stages
     return recipe.model_copy(
         update={
+            # A try asks nobody, who might want money for it.
             "knowledge": knowledge and knowledge.model_copy(update={"teller": None}),
             "name": f"{recipe.name}-smoke",
             "model": ModelSection(),
@@ -40,3 +44,10 @@ def smoke(recipe: Recipe) -> Recipe:
             "require": RequireSection(),
         }
     )
+
+
+def _has_chats(recipe: Recipe) -> bool:
+    """Whether there is anything but tellings to fine-tune on."""
+    knowledge = recipe.knowledge
+    own = knowledge and (knowledge.facts or knowledge.tables or knowledge.python)
+    return bool(own or recipe.data.train)

@@ -44,7 +44,7 @@ class TellerSection(Section):
         description="An endpoint of OpenAI's kind (vLLM, llama.cpp, Ollama, LM Studio, any "
         "provider), or `base`: the recipe's own base model."
     )
-    model: str | None = Field(None, description="Its model's name; not needed for `base`.")
+    model: str | None = Field(None, description="Its model's name; none for `base`.")
     key: KeyName = Field(
         None, description="Where the endpoint's key is; only its name stands in a run's folder."
     )
@@ -78,6 +78,8 @@ class TellerSection(Section):
 
     @model_validator(mode="after")
     def _whole(self) -> TellerSection:
+        if self.endpoint == "base" and (self.model or self.key):
+            raise PydanticCustomError("path", "`base` is the recipe's own model, and needs no key")
         if self.endpoint != "base" and not self.model:
             raise PydanticCustomError("path", "an endpoint needs the name of a model there (model)")
         if self.budget is not None and self.price is None:

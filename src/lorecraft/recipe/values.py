@@ -7,6 +7,7 @@ import re
 from glob import has_magic
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
@@ -69,8 +70,11 @@ def _dataset(where: str, info: ValidationInfo) -> str:
 
 def _endpoint(where: str) -> str:
     # A password in it, or a key, would stand in the run's folder.
-    if where != "base" and not re.fullmatch(r"https?://[^/\s@?]+(/[^\s?]*)?", where):
-        raise ValueError
+    host, path = r"([\w.-]+|\[[\da-f:.]+\])", r"(/[\w.~%+:@/-]*)?"
+    if where != "base":
+        if not re.fullmatch(rf"https?://{host}(:\d+)?{path}", where, re.ASCII | re.IGNORECASE):
+            raise ValueError
+        _ = urlsplit(where).port  # raises ValueError for one that there cannot be
     return where
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from array import array
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from lorecraft.data import tellings
 from lorecraft.data.audit.contradictions import Contradictions
@@ -19,20 +18,18 @@ from lorecraft.data.pairs import held_out_by, read_pairs
 from lorecraft.data.passages import passage_records
 from lorecraft.data.records import Record
 from lorecraft.data.sources import read_records
-from lorecraft.data.split import asked, split_groups, without_leaks
-from lorecraft.data.teller.requests import Passage
+from lorecraft.data.split import split_groups, without_leaks
+from lorecraft.data.teller.passages import Passage, to_tell
 from lorecraft.data.teller.tell import Told
-from lorecraft.data.unknown import split_absent
-from lorecraft.data.views import Joined, Picked, where
+from lorecraft.data.views import Joined, Picked, evenly, where
 from lorecraft.disk import replacing
 from lorecraft.errors import DataError
 from lorecraft.evaluation.graders import mentions
-from lorecraft.evaluation.questions import Question, build_exam
-from lorecraft.evaluation.style import style_questions
+from lorecraft.evaluation.questions import Question
 from lorecraft.knowledge.facts import Fact, load_facts
 from lorecraft.knowledge.general import suite
 from lorecraft.knowledge.jsonl import Lines
-from lorecraft.knowledge.ontology import Ontology, normal
+from lorecraft.knowledge.ontology import Ontology
 from lorecraft.knowledge.ontology_file import load_ontology
 from lorecraft.knowledge.sentences import subject_of
 from lorecraft.knowledge.shapes import check
@@ -44,17 +41,13 @@ from lorecraft.recipe import (
     Recipe,
     RecordsSection,
     StageSection,
-    StyleSection,
 )
 from lorecraft.runs.files import read_json, read_lines, write_json, write_lines
+from lorecraft.runs.questions import exam_questions
 from lorecraft.style.load import load_format
-
-Item = TypeVar("Item")
 
 Tell = Callable[[Sequence[Passage]], Told]
 
-_TOLD_TOGETHER = 12
-"""Facts about one thing that are told at once."""
 VALID_SHARE = 0.1
 """Of ready-made records without a validation file, and of the general records."""
 
@@ -115,9 +108,8 @@ def prepare(
     """
     knowledge = recipe.knowledge or KnowledgeSection()
     facts, ontology = read_knowledge(knowledge, bad)
-    examined = split_absent(facts, ontology, recipe.seed)[1] if ontology else ()
     passages = passage_records(knowledge.documents, recipe.data.max_length, bad)
-    told = tell(_to_tell(passages, facts)) if tell else None
+    told = tell(to_tell(passages, facts)) if tell else None
     own = _own(recipe, passages, told.records if told else [], bad)
     general = _general(recipe.data, recipe.seed, bad)
     if told:
@@ -126,7 +118,7 @@ def prepare(
     stages = {}
     for name, stage in zip(names, recipe.stages, strict=True):
         if stage.kind == "dpo":
-            stages[name] = StageData(*(_evenly(part, recipe.data.limit) for part in pairs))
+            stages[name] = StageData(*(evenly(part, recipe.data.limit) for part in pairs))
             continue
         made = _told(facts, ontology, stage, recipe)
         train, valid = (
@@ -141,57 +133,26 @@ def prepare(
             )
         rehearsed, checked = _of_general(general, stage)
         stages[name] = StageData(
-            _evenly(mix(train, rehearsed, stage.general, recipe.seed), recipe.data.limit),
-            _evenly(
+            evenly(mix(train, rehearsed, stage.general, recipe.seed), recipe.data.limit),
+            evenly(
                 mix(valid, checked, stage.general, recipe.seed) if valid else [], recipe.data.limit
             ),
         )
-    exam = build_exam(
-        facts, ontology, examined, recipe.exam, recipe.seed, decline=recipe.data.decline
+    questions, left_out = exam_questions(
+        recipe,
+        facts,
+        ontology,
+        [records for data in stages.values() for records in (data.train, data.valid)],
     )
-    if recipe.style is not None:
-        exam += _style(recipe.style, stages.values())
-    exam = [
-        question
-        for measure in dict.fromkeys(question.measure for question in exam)
-        for question in _evenly([q for q in exam if q.measure == measure], recipe.exam.limit)
-    ]
-    questions = _never_trained(exam, stages.values())
     figures = audit_stages(
         {name: (data.train, data.valid) for name, data in stages.items()},
         [(question.id, question.prompt, question.phrasing) for question in questions],
         [Contradictions(facts, ontology)] if ontology else [],
     )
-    figures["exam"]["left_out"] = len(exam) - len(questions)
+    figures["exam"]["left_out"] = left_out
     if told:
         figures["teller"] = told.figures
     return Prepared(stages, questions, figures, _names(facts, ontology))
-
-
-def _style(section: StyleSection, stages: Iterable[StageData]) -> list[Question]:
-    """The questions of a house style, about nothing that was trained."""
-    records = read_records(section.test, tags=section.by)
-    wrong = [r.place for r in records if not r.messages or r.messages[-1].role != "assistant"]
-    if wrong:
-        raise DataError(
-            f"records of style.test that do not end with an answer: {', '.join(wrong[:5])}",
-            "chats, or prompts with their completions",
-        )
-    learned = {
-        fact
-        for data in stages
-        for some in (data.train, data.valid)
-        for record in some
-        for fact in record.facts
-    }
-    if common := sorted(learned & {fact for record in records for fact in record.facts}):
-        raise DataError(
-            f"style.test is about {len(common)} things that are trained or validated on too: "
-            f"{', '.join(common[:10])}",
-            "a test about nothing that training tells of: its figures would flatter",
-            "split the records by what they are about (the column `facts`)",
-        )
-    return style_questions(records)
 
 
 def _told(
@@ -210,27 +171,6 @@ def _told(
     counts = {str(kind): count for kind, count in data.kinds.items()}
     more = derived_records(stage.kind, facts, ontology, counts, seed)
     return [*train, *more], without_leaks(valid, more)
-
-
-def _evenly(items: Sequence[Item], limit: int | None) -> Sequence[Item]:
-    """At most ``limit`` of them, evenly spaced."""
-    if limit is None or limit >= len(items):
-        return items
-    return Picked(items, [index * len(items) // limit for index in range(limit)])
-
-
-def _never_trained(exam: list[Question], stages: Iterable[StageData]) -> list[Question]:
-    """The exam less what a record of the user's own happens to ask in the same words."""
-    prompts = {normal(question.prompt) for question in exam if question.phrasing}
-    trained = {
-        turn
-        for data in stages
-        for records in (data.train, data.valid)
-        for record in records
-        for turn in map(normal, asked(record))
-        if turn in prompts
-    }
-    return [q for q in exam if not q.phrasing or normal(q.prompt) not in trained]
 
 
 def save(prepared: Prepared, folder: Path) -> None:
@@ -261,30 +201,6 @@ def load(folder: Path, names: list[str]) -> Prepared:
         read_json(folder / "audit.json"),
         read_json(folder / "names.json"),
     )
-
-
-def _to_tell(passages: Sequence[Record], facts: Sequence[Fact]) -> list[Passage]:
-    """What a language model is given to tell: the passages, and the facts about each thing."""
-    about: dict[str, list[Fact]] = defaultdict(list)
-    for fact in facts:
-        about[fact.triple[0] if fact.triple else subject_of(fact.text) or fact.text].append(fact)
-    groups = [
-        (subject, those[start : start + _TOLD_TOGETHER])
-        for subject, those in about.items()
-        for start in range(0, len(those), _TOLD_TOGETHER)
-    ]
-    return [
-        *(Passage(record.id, record.text, record.place) for record in passages),
-        *(
-            Passage(
-                those[0].id,
-                " ".join(fact.text for fact in those),
-                f"facts about {subject}",
-                tuple(fact.id for fact in those),
-            )
-            for subject, those in groups
-        ),
-    ]
 
 
 def _own(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,40 +13,38 @@ from lorecraft.data.passages import passage_records
 from lorecraft.data.teller.cache import Replies, Reply, cache_folder
 from lorecraft.data.teller.endpoint import Endpoint
 from lorecraft.data.teller.extract import Extracted, extracted, extractions
-from lorecraft.data.teller.requests import Passage, Request, all_requests
+from lorecraft.data.teller.passages import Passage
+from lorecraft.data.teller.requests import Request, all_requests
 from lorecraft.data.teller.tell import Ask, Purse, Told, answers, tell
 from lorecraft.engines import base
 from lorecraft.errors import DataError
 from lorecraft.knowledge.ontology_file import load_ontology
 from lorecraft.knowledge.strictness import Bad
-from lorecraft.recipe import Recipe, TellerSection
+from lorecraft.recipe import TellerSection
 from lorecraft.runs.progress import Progress
-from lorecraft.runs.workbench import Workbench
+from lorecraft.runs.workbench import Blueprint, Workbench
 
 PASSAGE_LENGTH = 512
 """Tokens of a passage whose facts are looked for."""
 
 
 def tellings(
-    recipe: Recipe,
     section: TellerSection,
+    seed: int,
     passages: Sequence[Passage],
     bench: Callable[[], Workbench],
     progress: Progress,
     bad: Bad,
 ) -> Told:
-    """What the recipe's teller makes of some passages.
+    """What a recipe's teller makes of some passages.
 
     Args:
         bench: opens the base model, if it is what is asked.
         bad: is told when the endpoint gives no answers; when it returns, those known are used.
     """
-    requests = all_requests(passages, section, recipe.seed)
-    if section.endpoint == "base":
-        model = bench()
-        replies, ask = replies_of(section, model.model_hash), _of_base(model, section)
-    else:
-        replies, ask = replies_of(section), Endpoint(section).ask
+    requests = all_requests(passages, section, seed)
+    replies = _replies_of(section, bench)
+    ask = _of_base(bench(), section) if section.endpoint == "base" else Endpoint(section).ask
     try:
         told = _asked(requests, section, replies, ask, progress)
     except DataError as error:
@@ -92,12 +91,16 @@ def summary(figures: Mapping[str, Any] | None) -> list[str]:
     return lines
 
 
-def untold(
-    recipe: Recipe, section: TellerSection, passages: Sequence[Passage], progress: Progress
+def known_tellings(
+    section: TellerSection,
+    seed: int,
+    passages: Sequence[Passage],
+    blueprint: Callable[[], Blueprint],
+    progress: Progress,
 ) -> Told:
-    """What is known of the tellings; nobody is asked. Raises DataError when nothing is known."""
-    requests = all_requests(passages, section, recipe.seed)
-    told = tell(requests, section, replies_of(section), None)
+    """Those that were told before; nobody is asked. Raises DataError when there are none."""
+    requests = all_requests(passages, section, seed)
+    told = tell(requests, section, _replies_of(section, blueprint), None)
     if not told.figures["answered"]:
         raise DataError(
             f"the teller has {len(requests)} requests to make, and a plan asks nobody",
@@ -109,9 +112,11 @@ def untold(
     return told
 
 
-def replies_of(section: TellerSection, base_model: str | None = None) -> Replies:
-    """What is known of a teller's answers."""
-    model = section.model or base_model
+def _replies_of(
+    section: TellerSection, base: Callable[[], Blueprint | Workbench] | None = None
+) -> Replies:
+    """What is known of a teller's answers; ``base`` is the base model, if it is asked."""
+    model = base().model_hash if base and section.endpoint == "base" else section.model
     return Replies(cache_folder(), f"{section.endpoint} {model} {section.temperature}")
 
 
@@ -169,11 +174,11 @@ def extract(
         for record in passage_records(documents, PASSAGE_LENGTH)
     ]
     requests = extractions(passages, known)
-    ask, replies = Endpoint(section).ask, replies_of(section)
+    ask, replies = Endpoint(section).ask, _replies_of(section)
     with progress.stage("extract", len(requests), "passages") as bar:
 
         def on_reply(count: int, purse: Purse) -> None:
             bar.advance(count, tokens=purse.tokens)
 
         answered, _ = answers(requests, section, replies, ask, on_reply)
-    return extracted(answered, known)
+    return replace(extracted(answered, known), unasked=len(requests) - len(answered))

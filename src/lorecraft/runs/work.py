@@ -17,6 +17,7 @@ from lorecraft.runs import manifest, tracking
 from lorecraft.runs import prepare as preparing
 from lorecraft.runs.directory import RunDirectory, adapter_folder
 from lorecraft.runs.files import file_hash, fingerprint, read_json, tree_hash, write_json
+from lorecraft.runs.keys import data_key, exam_key, stage_sources
 from lorecraft.runs.prepare import Prepared
 from lorecraft.runs.progress import Progress
 
@@ -114,43 +115,20 @@ class Work:
 
     # --- prepare ----------------------------------------------------------------------------
 
-    def _data_key(self) -> str:
-        """Changes with anything that the data are made from, Lorecraft's own code included."""
-        recipe, sources = self.recipe, manifest.source_hashes(self.recipe)
-        settings = recipe.data.model_dump()
-        if "data.general" in sources:  # files are known by their content
-            del settings["general"]
-        for key in manifest.RECORDS:
-            if f"data.{key}" in sources:
-                del settings[key]["path"]
-        # A format is checked at the exam, which knows it by itself, and beforehand of pairs alone.
-        style = recipe.style.model_dump(exclude={"format", "prompted"}) if recipe.style else None
-        if style and "style.test" in sources:
-            del style["test"]["path"]
-        if recipe.data.pairs is None:
-            sources.pop("style.format", None)
-        teller = recipe.knowledge.teller if recipe.knowledge else None
-        if teller is not None:  # not how it is reached
-            sources["teller"] = fingerprint(
-                teller.model_dump(exclude={"key", "requests_per_minute", "at_once", "timeout"}),
-                self.recipe.model if teller.endpoint == "base" else None,
-            )
-        mixing = [(stage.kind, stage.general) for stage in recipe.stages]
-        return fingerprint(
-            manifest.code_version(), recipe.seed, settings, style, recipe.exam, mixing, sources
-        )
-
     def _tell(self, bad: Bad) -> preparing.Tell | None:
         """How a language model is asked, if the recipe wants it."""
-        from lorecraft.runs.telling import tellings, untold
+        from lorecraft.runs.telling import known_tellings, tellings
 
-        section = self.recipe.knowledge.teller if self.recipe.knowledge else None
-        if section is None:
+        knowledge, seed = self.recipe.knowledge, self.recipe.seed
+        if knowledge is None or knowledge.teller is None:
             return None
+        section = knowledge.teller
         if not self.asks:
-            return lambda passages: untold(self.recipe, section, passages, self.progress)
+            return lambda passages: known_tellings(
+                section, seed, passages, lambda: self.blueprint, self.progress
+            )
         return lambda passages: tellings(
-            self.recipe, section, passages, lambda: self.bench, self.progress, bad
+            section, seed, passages, lambda: self.bench, self.progress, bad
         )
 
     @cached_property
@@ -159,8 +137,10 @@ class Work:
 
     def prepare(self) -> None:
         finished = self.directory.data / "prepared.json"
-        before = self._data_key()
+        before = data_key(self.recipe)
         if finished.exists() and read_json(finished)["key"] == before:
+            if self.keep_going and not self.directory.kept_going:  # for what is tokenised later
+                write_json(finished, {"key": before, "keep_going": True})
             return
         self.progress.note("Preparing the data")
         leave_out = LeaveOut()
@@ -168,7 +148,7 @@ class Work:
         prepared = preparing.prepare(self.recipe, self.models, bad, self._tell(bad))
         prepared.audit["left_out"] = [asdict(some) for some in leave_out.found]
         preparing.save(prepared, self.directory.data)
-        if self._data_key() != before:  # records are read again while they are written
+        if data_key(self.recipe) != before:  # records are read again while they are written
             raise DataError(
                 "a source of the data changed while it was read",
                 "files that stay as they are while the data are prepared",
@@ -245,23 +225,9 @@ class Work:
     # --- train ------------------------------------------------------------------------------
 
     def sources_of(self, name: str, start: Path | None) -> dict[str, str]:
-        """What the stage's adapter comes from, each as a fingerprint.
-
-        Not Lorecraft's code: a new version shall not train a night's work again unasked. Not how
-        long it may take, so that what a deadline stopped can go on with more. Not the device.
-        """
-        recipe = self.recipe
-        files = [self.directory.data / name / f"{part}.jsonl" for part in ("train", "valid")]
-        stage = recipe.stages[self.models.index(name)].model_dump(exclude={"limits": {"minutes"}})
-        precision = (recipe.model.dtype, recipe.model.quantization, self.bench.engine.name)
-        return {
-            "the base model": self.bench.model_hash,
-            "its precision or engine": fingerprint(precision),
-            "the adapter's settings": fingerprint(recipe.adapter.model_dump(exclude={"start"})),
-            "the stage's settings": fingerprint(stage, recipe.seed, recipe.data.max_length),
-            "the data": fingerprint([file_hash(file) for file in files]),
-            "the adapter it starts from": fingerprint(start and tree_hash(start)),
-        }
+        """What the stage's adapter comes from."""
+        stage = self.recipe.stages[self.models.index(name)]
+        return stage_sources(self.recipe, stage, self.directory.data / name, self.bench, start)
 
     def train(self) -> None:
         from lorecraft.runs.stage import run_stage
@@ -365,16 +331,9 @@ class Work:
         """The exam of the adapters that are there."""
         from lorecraft.runs.exam import sit_exam
 
-        style = self.recipe.style
-        key = fingerprint(
-            manifest.code_version(),
-            self.bench.model_hash,
-            [tree_hash(folder / "adapter") for folder in self.folders.values()],
-            file_hash(self.directory.data / "exam.jsonl"),
-            self.recipe.exam,
-            self.recipe.model.banned,
-            style and (style.prompted, file_hash(style.format)),
-        )
+        adapters = {name: folder / "adapter" for name, folder in self.folders.items()}
+        exam = self.directory.data / "exam.jsonl"
+        key = exam_key(self.recipe, exam, self.bench, adapters.values())
         finished = self.directory.exam / "exam.json"
         if not finished.exists() or read_json(finished)["key"] != key:
             began = self.clock()
@@ -382,7 +341,7 @@ class Work:
                 self.bench,
                 self.recipe,
                 self.prepared,
-                adapters={name: folder / "adapter" for name, folder in self.folders.items()},
+                adapters=adapters,
                 folder=self.directory.exam,
                 progress=self.progress,
             )

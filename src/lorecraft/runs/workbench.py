@@ -50,6 +50,11 @@ class Blueprint:
             engine.outline(found.folder, spec, model.dtype, model.quantization),
         )
 
+    @property
+    def model_hash(self) -> str:
+        """That of the workbench, once the weights are here."""
+        return _model_hash(self.info, self.tokenizer)
+
 
 @dataclass
 class Workbench:
@@ -78,7 +83,7 @@ class Workbench:
     @property
     def model_hash(self) -> str:
         """Changes with the weights, the configuration, the tokenizer or the chat template."""
-        return f"{self.info.fingerprint}-{self.tokenizer.fingerprint}"
+        return _model_hash(self.info, self.tokenizer)
 
     def describe(self) -> dict[str, Any]:
         """What the manifest says of the base model and the machine."""
@@ -105,6 +110,10 @@ class Workbench:
     def attach_all(self, adapters: Mapping[str, Path]) -> dict[str, int]:
         """``base`` and every saved adapter by name -> slots."""
         return {"base": BASE, **{name: self.attach(path) for name, path in adapters.items()}}
+
+
+def _model_hash(info: ModelInfo, tokenizer: HFTokenizer) -> str:
+    return f"{info.fingerprint}-{tokenizer.fingerprint}"
 
 
 def load_start(recipe: Recipe, folder: Path) -> Arrays:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
 from lorecraft.data.teller.checks import Unusable, check_pair, check_rewrite, parse
-from lorecraft.data.teller.requests import Passage, questions, rewrite
+from lorecraft.data.teller.passages import Passage
+from lorecraft.data.teller.requests import questions, rewrite
 
 SOURCE = (
     "Lumen Pier was opened in 1931 by Odile Varga. Its lamp burns 1,200 litres of rape oil a year. "
@@ -43,6 +45,9 @@ def test_an_object_is_found_in_what_is_around_it(answer: str) -> None:
         ('{"text": 7}', "JSON of another form"),
         ('{"text": "Yes.", "more": "No."}', "JSON of another form"),
         ('{"answer": "Yes."}', "JSON of another form"),
+        ('{"text": "caf\\ud83d"}', "JSON of another form"),
+        ('{"text": "Yes, but"} no.</think>', "no JSON"),
+        ("```json" + " " * 100_000, "no JSON"),
     ],
 )
 def test_what_is_not_of_the_asked_form_is_refused(answer: str, why: str) -> None:
@@ -109,3 +114,10 @@ def test_an_answer_may_say_what_stands_in_its_source(question: str, answer: str)
 def test_an_answer_from_elsewhere_is_refused(question: str, answer: str, why: str) -> None:
     with pytest.raises(Unusable, match=why):
         check_pair(question, answer, SOURCE)
+
+
+def test_an_answer_of_nothing_but_lines_is_looked_through_at_once() -> None:
+    began = time.monotonic()
+    with pytest.raises(Unusable):
+        check_rewrite("\n" * 50_000 + "1066", [SOURCE])
+    assert time.monotonic() - began < 2

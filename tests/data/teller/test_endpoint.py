@@ -9,7 +9,8 @@ import pytest
 
 from lorecraft.data.teller.cache import Reply
 from lorecraft.data.teller.endpoint import TRIES, Endpoint
-from lorecraft.data.teller.requests import Passage, Request, rewrite
+from lorecraft.data.teller.passages import Passage
+from lorecraft.data.teller.requests import Request, rewrite
 from lorecraft.errors import DataError
 from lorecraft.recipe import TellerSection
 
@@ -69,7 +70,8 @@ def test_a_server_may_say_when_to_come_back(server: Server) -> None:
         ({"raw": b'{"choices": []}'}, "no chat completion"),
         ({"raw": b"[" * 100_000}, "no chat completion"),
         ({"raw": b'{"choices": [{"message": {"content": [1]}}]}'}, "no chat completion"),
-        ({"raw": b" " * (11 << 20)}, "an answer without end"),
+        ({"raw": b'{"choices": [{"message": {"content": "a"}}], "usage": [1]}'}, "no chat"),
+        ({"raw": b" " * (2 << 20)}, "an answer without end"),
     ],
 )
 def test_what_will_not_pass_is_told(server: Server, changes: dict[str, Any], said: str) -> None:
@@ -120,6 +122,46 @@ def test_tokens_are_estimated_where_they_are_not_counted(server: Server) -> None
     assert reply.completion_tokens == 4 and 200 < reply.prompt_tokens < 500
 
 
+@pytest.mark.parametrize("count", [-5, 0, float("inf"), 10**400, "many", None])
+def test_tokens_that_cannot_be_are_estimated(server: Server, count: Any) -> None:
+    server.usage, server.say = {"completion_tokens": count}, lambda body: "twelve bytes"
+    (reply,) = ask(server).values()
+    assert reply.completion_tokens == 4
+
+
+def test_an_answer_that_is_declined_is_an_empty_one(server: Server) -> None:
+    server.raw = b'{"choices": [{"message": {"role": "assistant", "refusal": "No."}}]}'
+    assert [reply.text for reply in ask(server, 3).values()] == [""] * 3
+
+
+def test_half_a_character_becomes_a_question_mark(server: Server) -> None:
+    server.raw = b'{"choices": [{"message": {"content": "caf\\ud83d"}}]}'
+    (reply,) = ask(server).values()
+    assert reply.text == "caf?"
+
+
+def test_a_proxy_is_for_other_machines(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("http_proxy", server.url.removesuffix("/v1"))
+    assert len(ask(server, endpoint="http://models.invalid/v1")) == 1
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    assert len(ask(server)) == 1
+
+
+def test_an_endpoint_can_be_asked_again(server: Server) -> None:
+    endpoint = Endpoint(section(server), back_off=0.01)
+    for _ in range(2):
+        server.statuses = [500]
+        assert len(list(endpoint.ask(requests(1)))) == 1
+
+
+def test_after_a_failure_those_that_wait_for_their_turn_are_not_asked(server: Server) -> None:
+    server.statuses = [401] * 99
+    with pytest.raises(DataError, match="401"):
+        ask(server, 8, requests_per_minute=60, at_once=4)
+    assert len(server.asked) == 1
+
+
 def test_requests_start_no_faster_than_asked(server: Server) -> None:
     ask(server, 4, requests_per_minute=600)
     assert min(b - a for a, b in zip(server.times, server.times[1:], strict=False)) > 0.07
@@ -135,3 +177,17 @@ def test_the_key_is_sent_and_never_shown(server: Server, monkeypatch: pytest.Mon
     with pytest.raises(DataError) as refused:
         ask(server, key="$TELLER_KEY")
     assert "sk-secret" not in str(refused.value) and "..., no" in str(refused.value)
+    server.raw = b"x" * 190 + b" sk-secret"
+    with pytest.raises(DataError, match="no chat completion") as garbage:
+        ask(server, key="$TELLER_KEY")
+    assert "sk-" not in str(garbage.value)
+
+
+@pytest.mark.parametrize("key", ["sk-\nsecret", "sk secret", "sk-sécret"])
+def test_what_cannot_be_a_key_is_refused_unseen(
+    server: Server, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("TELLER_KEY", key)
+    with pytest.raises(DataError, match=r"what \$TELLER_KEY holds is no key") as refused:
+        ask(server, key="$TELLER_KEY")
+    assert "cret" not in str(refused.value) and not server.asked

@@ -15,7 +15,8 @@ import pytest
 
 from lorecraft.data.teller.cache import Replies, Reply, cache_folder
 from lorecraft.data.teller.endpoint import Endpoint
-from lorecraft.data.teller.requests import Passage, all_requests, names_in, quoted
+from lorecraft.data.teller.passages import Passage
+from lorecraft.data.teller.requests import all_requests, names_in, quoted
 from lorecraft.data.teller.tell import Told, tell
 from lorecraft.recipe import TellerSection
 
@@ -66,6 +67,12 @@ def test_what_two_passages_name_joins_them() -> None:
         ("Tern Rock", ["guide.md:1", "b:1"])
     ]
     assert names_in("Tom met Odile Varga in May. Odile Varga left.") == ["Odile Varga"]
+
+
+def test_what_two_documents_say_alike_is_asked_about_once(server: Server) -> None:
+    made = section(server, per_passage=0, chats=0, relations=0)
+    again = Passage("copy.md:1", PASSAGES[0].text, "copy.md")
+    assert len(all_requests([PASSAGES[0], again], made, 0)) == 1
 
 
 def test_nothing_is_asked_twice_and_the_result_is_the_same(server: Server) -> None:

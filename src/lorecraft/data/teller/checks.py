@@ -20,11 +20,12 @@ _SHORT = 4
 _STEM = 5
 """Letters by which a word's forms are taken for the same."""
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-_ITEM = re.compile(r"^\s*(?:\d+[.)]|[-*•])\s+", re.MULTILINE)
+_ITEM = re.compile(r"^[ \t]*(?:\d+[.)]|[-*•])\s+", re.MULTILINE)
 _STARTS = re.compile(r"(?:^|[.!?:;…]\s+|\n\s*|[\"“„«(\[*_>]|[-–—]\s)$")
 _CAPITAL = r"[^\W\d_a-z][\w'’-]*"
 _RUN = re.compile(rf"\b{_CAPITAL}(?: {_CAPITAL})*")
-_THOUGHTS = re.compile(r"^.*?</think>", re.DOTALL)
+_HALF = re.compile(r"[\ud800-\udfff]")
+"""Of a character that was cut in two; no file can hold it."""
 _SPEAKS_OF_SOURCE = re.compile(
     r"\b(?:the|this|that|given|provided|above|according to the) "
     r"(?:source|passage|text|document|excerpt|context)s?\b",
@@ -38,14 +39,13 @@ class Unusable(ValueError):
 
 def parse(answer: str, schema: Mapping[str, Any]) -> dict[str, Any]:
     """The JSON object of an answer. Raises Unusable for what is not of the asked form."""
-    text = _THOUGHTS.sub("", answer).strip()
-    if fenced := re.fullmatch(r"```(?:json)?\s*(.*?)\s*```", text, re.DOTALL):
-        text = fenced[1]
+    thought, ended, said = answer.partition("</think>")
+    text = said if ended else thought
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
         value = None
-        with suppress(ValueError, RecursionError):  # words before the object, or after it
+        with suppress(ValueError, RecursionError):  # words or a fence around the object
             value, _ = json.JSONDecoder().raw_decode(text, text.index("{"))
     if value is None:
         raise Unusable("no JSON")
@@ -66,7 +66,12 @@ def _meets(value: Any, schema: Mapping[str, Any]) -> bool:
     if schema["type"] == "array":
         return isinstance(value, list) and all(_meets(one, schema["items"]) for one in value)
     known = schema.get("enum")
-    return isinstance(value, str) and bool(value.strip()) and (known is None or value in known)
+    return (
+        isinstance(value, str)
+        and bool(value.strip())
+        and (known is None or value in known)
+        and not _HALF.search(value)
+    )
 
 
 def check_rewrite(text: str, sources: Sequence[str], allowed: Collection[str] = ()) -> None:
@@ -131,7 +136,7 @@ def _runs(line: str) -> Iterator[list[str]]:
     """Neighbouring words with capitals, but for those at the beginning of a sentence."""
     for match in _RUN.finditer(line):
         words = [re.sub(r"['’]s?$", "", word) for word in match[0].split(" ")]
-        if _STARTS.search(line[: match.start()]):
+        if _STARTS.search(line, max(0, match.start() - 8), match.start()):
             words = words[1:]
         if run := [word for word in words if len(word) > 1 and word[0].isupper()]:
             yield run

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import threading
 import time
 import urllib.error
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import Any
+from urllib.parse import urlsplit
 
 from lorecraft.data.chunks import BYTES_PER_TOKEN
 from lorecraft.data.teller.cache import Reply
@@ -21,7 +23,7 @@ from lorecraft.errors import DataError
 from lorecraft.recipe import TellerSection
 
 TRIES = 5
-LARGEST = 10 * 2**20
+LARGEST = 2**20
 """Bytes of a response; an answer has some thousand."""
 _LONGEST_PAUSE = 60.0
 """Seconds between two tries."""
@@ -55,7 +57,7 @@ class Endpoint:
     def __init__(self, section: TellerSection, back_off: float = 1.0) -> None:
         self._section, self._back_off = section, back_off
         self._key = _key_of(section)
-        self._opener = urllib.request.build_opener(_NoRedirect)
+        self._opener = urllib.request.build_opener(_NoRedirect, *_proxies(section.endpoint))
         self._format = 0  # which of _FORMATS it takes; found out by asking
         self._gate = threading.Lock()
         self._next = 0.0
@@ -70,6 +72,7 @@ class Endpoint:
         left = iter(requests)
         waiting: dict[Future[Reply], Request] = {}
         failed: BaseException | None = None
+        self._stopped.clear()
         with ThreadPoolExecutor(self._section.at_once) as pool:
             try:
                 while True:
@@ -92,16 +95,18 @@ class Endpoint:
 
     def _patiently(self, request: Request) -> Reply:
         """Asked again, later and later, as long as that may help."""
+        why = "given up before"
         for number in range(TRIES):
             self._wait_for_turn()
+            if self._stopped.is_set():
+                break
             try:
                 return self._once(request)
             except _Later as error:
-                why, pause = str(error), error.seconds
-            if self._stopped.is_set() or number + 1 == TRIES:
-                break
-            pause = self._back_off * 2**number if pause is None else pause
-            self._stopped.wait(min(_LONGEST_PAUSE, pause))
+                why, pause = self._shown(str(error)), error.seconds
+            if number + 1 < TRIES:
+                pause = self._back_off * 2**number if pause is None else pause
+                self._stopped.wait(min(_LONGEST_PAUSE, pause))
         raise DataError(
             f"{self._section.endpoint}: no answer in {TRIES} tries ({why})",
             "an endpoint that answers",
@@ -121,9 +126,9 @@ class Endpoint:
     def _once(self, request: Request) -> Reply:
         format = self._format
         try:
-            return _reply(request, self._post(self._body(request, format)))
+            response = self._post(self._body(request, format))
         except urllib.error.HTTPError as error:
-            said = self._shown(error)
+            said = self._shown(_body_of(error))
             if error.code in _LATER:
                 raise _Later(f"{error.code} {said}", _retry_after(error)) from error
             if error.code in (400, 422) and format + 1 < len(_FORMATS):
@@ -136,6 +141,11 @@ class Endpoint:
             ) from error
         except (OSError, http.client.HTTPException) as error:  # refused, reset, too slow
             raise _Later(str(getattr(error, "reason", error)) or type(error).__name__) from error
+        try:
+            return _reply(request, response)
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            said = self._shown(response.decode("utf-8", "replace"))
+            raise _Later(f"what it says is no chat completion: {said!r}") from error
 
     def _body(self, request: Request, format: int) -> bytes:
         body: dict[str, Any] = {
@@ -168,14 +178,17 @@ class Endpoint:
                     raise TimeoutError(f"not done after {self._section.timeout:g} s")
             return b"".join(parts)
 
-    def _shown(self, error: urllib.error.HTTPError) -> str:
+    def _shown(self, text: str) -> str:
         """The beginning of what it said, without the key."""
-        try:
-            text = error.read(2000).decode("utf-8", "replace")
-        except (OSError, http.client.HTTPException):
-            text = ""
-        text = " ".join((text or str(error.reason)).split())
-        return (text.replace(self._key, "...") if self._key else text)[:200]
+        text = text.replace(self._key, "...") if self._key else text
+        return " ".join(text[:200].split())
+
+
+def _proxies(endpoint: str) -> list[urllib.request.ProxyHandler]:
+    """None for a server on this machine; those of the environment for any other."""
+    host = urlsplit(endpoint).hostname or ""
+    here = host in ("localhost", "::1") or host.startswith("127.")
+    return [urllib.request.ProxyHandler({})] if here else []
 
 
 def _key_of(section: TellerSection) -> str:
@@ -186,7 +199,19 @@ def _key_of(section: TellerSection) -> str:
         raise DataError(
             f"{section.key} is not set", "the endpoint's key", f"export {section.key[1:]}=..."
         )
+    if not re.fullmatch(r"[!-~]+", key):  # a header that is refused would be shown with it
+        raise DataError(
+            f"what {section.key} holds is no key", "letters, digits and signs, no spaces within"
+        )
     return key
+
+
+def _body_of(error: urllib.error.HTTPError) -> str:
+    try:
+        said = error.read(2000).decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException):
+        said = ""
+    return said.strip() or str(error.reason)
 
 
 def _retry_after(error: urllib.error.HTTPError) -> float | None:
@@ -197,18 +222,17 @@ def _retry_after(error: urllib.error.HTTPError) -> float | None:
 
 
 def _reply(request: Request, response: bytes) -> Reply:
-    """Tokens are estimated where the endpoint does not count them."""
-    try:
-        value = json.loads(response)
-        text = value["choices"][0]["message"]["content"] or ""
-        usage = value.get("usage") or {}
-        asked = "".join(message.content for message in request.messages)
-        said = {"prompt": asked, "completion": text}
-        counts = [
-            int(usage.get(f"{what}_tokens") or -(-len(words.encode()) // BYTES_PER_TOKEN))
-            for what, words in said.items()
-        ]
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        shown = " ".join(response[:80].decode("utf-8", "replace").split())
-        raise _Later(f"what it says is no chat completion: {shown!r}") from error
-    return Reply(text, *counts)
+    """Tokens are estimated where the endpoint does not count them, or counts nonsense."""
+    value = json.loads(response)
+    text = value["choices"][0]["message"].get("content") or ""  # nothing, where it declines
+    text = text.encode("utf-8", "replace").decode()
+    usage = value.get("usage") or {}
+    asked = "".join(message.content for message in request.messages)
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    return Reply(text, _count(prompt, asked), _count(completion, text))
+
+
+def _count(told: Any, text: str) -> int:
+    if isinstance(told, int) and 0 < told <= LARGEST:
+        return told
+    return -(-len(text.encode()) // BYTES_PER_TOKEN)

@@ -9,7 +9,8 @@ from typing import Any
 
 from lorecraft.data.teller.cache import Reply
 from lorecraft.data.teller.checks import Unusable, parse, says
-from lorecraft.data.teller.requests import Passage, Request, extract
+from lorecraft.data.teller.passages import Passage
+from lorecraft.data.teller.requests import Request, extract
 from lorecraft.knowledge.ontology import Ontology, Relation, normal, render
 
 
@@ -21,17 +22,20 @@ class Extracted:
         facts: the lines of a ``facts.jsonl``, each with its sentence as the source.
         unknown: names that the ontology does not have -> the class that they would be of.
         failed: how many statements were not used, by the reason.
+        unasked: passages that no answer is known to, since the budget ended.
     """
 
     facts: list[dict[str, Any]]
     unknown: dict[str, str]
     failed: dict[str, int]
+    unasked: int = 0
 
 
 def extractions(passages: Sequence[Passage], ontology: Ontology) -> list[Request]:
-    """A request for each passage, which names all relations."""
+    """A request for each passage, which names all relations; each once."""
     told = {name: _told(relation) for name, relation in ontology.relations.items()}
-    return [extract(passage, told) for passage in passages]
+    requests = [extract(passage, told) for passage in passages]
+    return list({request.key: request for request in requests}.values())
 
 
 def _told(relation: Relation) -> str:
@@ -93,7 +97,7 @@ def _checked(
             known = ontology.entities.get(name)
             if known is None:
                 new[name] = kind
-            elif known.kind != kind:
+            elif not ontology.is_a(known.kind, kind):
                 raise Unusable("a thing of another class")
         ends.append(name)
     return (ends[0], relation.name, ends[1]), new

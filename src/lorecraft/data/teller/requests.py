@@ -18,21 +18,12 @@ from typing import Any, Literal
 import yaml
 
 from lorecraft.data.records import Message
+from lorecraft.data.teller.passages import Passage
 from lorecraft.recipe import TellerSection
 
 Kind = Literal["rewrite", "questions", "relation", "chat", "extract"]
 LONGEST_ANSWER = 1024
 """Tokens."""
-
-
-@dataclass(frozen=True)
-class Passage:
-    """Something to be told: the text, where it stands, and the facts that it tells, if any."""
-
-    id: str
-    text: str
-    place: str
-    facts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,7 +60,7 @@ def prompts() -> dict[str, Any]:
 
 def all_requests(passages: Sequence[Passage], section: TellerSection, seed: int) -> list[Request]:
     """Of every passage so many rewrites, each in another style, and its questions; relations of
-    things that several passages name; general chats. The same for the same seed."""
+    things that several passages name; general chats. Each once; the same for the same seed."""
     requests: list[Request] = []
     for passage in passages:
         rng = random.Random(f"{seed}/{passage.id}")
@@ -79,7 +70,8 @@ def all_requests(passages: Sequence[Passage], section: TellerSection, seed: int)
             requests.append(questions(passage, section.depths))
     requests += relations(passages, section.relations)
     requests += chats(section.chats, seed)
-    return [replace(request, room=section.max_new_tokens) for request in requests]
+    requests = [replace(request, room=section.max_new_tokens) for request in requests]
+    return list({request.key: request for request in requests}.values())
 
 
 def rewrite(passage: Passage, style: str) -> Request:

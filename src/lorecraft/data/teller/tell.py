@@ -16,8 +16,8 @@ from lorecraft.recipe import TellerSection
 
 SHOWN = 3
 """Examples of what was not used, for each reason."""
-_LEAST_BYTES = 2
-"""Of a token, to be on the safe side of a budget."""
+_TEMPLATE = 50
+"""Tokens that a chat template may add to a prompt."""
 
 Ask = Callable[[Iterable[Request]], Iterator[tuple[Request, Reply]]]
 """Answers requests as they are taken, in any order."""
@@ -61,7 +61,8 @@ class Purse:
 
 
 def _longest_prompt(request: Request) -> int:
-    return sum(len(m.content.encode()) for m in request.messages) // _LEAST_BYTES + 50
+    """No token is shorter than a byte."""
+    return sum(len(m.content.encode()) for m in request.messages) + _TEMPLATE
 
 
 @dataclass(frozen=True)

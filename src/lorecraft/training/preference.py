@@ -21,7 +21,7 @@ SURE = -1e-9
 """The log-probability that a token has at most, where odds are taken of it."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Preference:
     """The loss of a batch's pairs, each the two segments that continue one prompt.
 
@@ -36,10 +36,8 @@ class Preference:
     lengths: Float64 = field(init=False)
 
     def __post_init__(self) -> None:
-        pairs = np.flatnonzero(self.batch.parent >= 0).reshape(-1, 2)
-        lengths = summed(self.batch, np.ones(len(self.batch.tokens)))
-        object.__setattr__(self, "pairs", pairs)
-        object.__setattr__(self, "lengths", lengths[pairs])
+        self.pairs = np.flatnonzero(self.batch.parent >= 0).reshape(-1, 2)
+        self.lengths = summed(self.batch, np.ones(len(self.batch.tokens)))[self.pairs]
 
     def __call__(self, which: NDArray[np.integer], sums: Float64) -> Sloped:
         """See ``PairObjective``. With label smoothing e a pair is the other way round with that

@@ -152,15 +152,18 @@ class TorchEngine:
         if objective is not None:
             pairwise = Pairwise(batch, objective)
             for rows in passes(together(own, batch, objective.pairs), self._width):
-                self._learn(rows, pairwise)
-            optimiser.weight += pairwise.loss().weight
-            return pairwise.loss()
+                self._learn(rows, self._weights(rows), pairwise)
+            loss = pairwise.loss()
+            optimiser.weight += loss.weight
+            return loss
         losses, learned = [], 0.0
         for rows in passes(own, self._width):
-            losses.append(self._weighted(self._learn(rows), rows))
+            weights = self._weights(rows)
+            losses.append(self._weighted(self._learn(rows, weights), weights))
             learned += sum(float(row.weight.sum(dtype=np.float64)) for row in rows)
         frozen = [tree for tree in trees if tree[0].inputs.slot != self._trainable]
-        losses += [self._weighted(self._score(rows), rows) for rows in passes(frozen, self._width)]
+        for rows in passes(frozen, self._width):
+            losses.append(self._weighted(self._score(rows), self._weights(rows)))
         optimiser.weight += learned
         return LossSum(sum(map(float, losses)), float(batch.weight.sum(dtype=np.float64)))
 
@@ -254,14 +257,15 @@ class TorchEngine:
     def _trees(self, batch: TokenBatch) -> list[Tree]:
         return shared(batch) if self._forward.shares else whole(batch)
 
-    def _learn(self, rows: Sequence[Scored], pairwise: Pairwise | None = None) -> torch.Tensor:
+    def _learn(
+        self, rows: Sequence[Scored], weights: torch.Tensor, pairwise: Pairwise | None = None
+    ) -> torch.Tensor:
         """log p of the rows' targets; adds their gradient."""
         targets = self._tensor([row.targets for row in rows])
-        weights = self._tensor([row.weight for row in rows])
-        places = np.concatenate([row.places for row in rows])
 
         def factors(log: torch.Tensor) -> torch.Tensor:
             assert pairwise is not None
+            places = np.concatenate([row.places for row in rows])
             found = pairwise.factors(places, log.cpu().numpy())
             return self._tensor([found.astype(np.float32)])
 
@@ -269,10 +273,13 @@ class TorchEngine:
             inputs = [row.inputs for row in rows]
             return self._forward.learn(inputs, targets, weights, factors if pairwise else None)
 
-    def _weighted(self, log: torch.Tensor, rows: Sequence[Scored]) -> torch.Tensor:
+    def _weights(self, rows: Sequence[Scored]) -> torch.Tensor:
+        return self._tensor([row.weight for row in rows])
+
+    def _weighted(self, log: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """The weighted sum of -log p, on the device."""
         wide = torch.float64 if self.device == "cpu" else torch.float32
-        return -(log * self._tensor([row.weight for row in rows])).sum(dtype=wide)
+        return -(log * weights).sum(dtype=wide)
 
     def _score(self, rows: Sequence[Scored]) -> torch.Tensor:
         targets = self._tensor([row.targets for row in rows])

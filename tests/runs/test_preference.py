@@ -13,11 +13,13 @@ from lorecraft.adapters import formats
 from lorecraft.data.records import Message
 from lorecraft.errors import DataError, RecipeError
 from lorecraft.knowledge.general import rehearsal
+from lorecraft.knowledge.strictness import LeaveOut
 from lorecraft.recipe import load_recipe
 from lorecraft.runs import logs, pipeline
 from lorecraft.runs.ask import open_run
 from lorecraft.runs.directory import RunDirectory
 from lorecraft.runs.files import read_json, read_lines
+from lorecraft.runs.prepare import prepare
 from lorecraft.runs.progress import Silent
 
 from .conftest import pairs, writer
@@ -118,6 +120,13 @@ def test_bad_pairs_are_refused_before_anything_is_trained(
     assert not (tmp_path / "runs/lights").exists()
 
 
+def test_a_stage_left_without_pairs_is_refused(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+    recipe = write_recipe(data=DATA, stages=STAGES)
+    (tmp_path / "pairs.jsonl").write_text(json.dumps(pairs()[0] | {"rejected": ""}))
+    with pytest.raises(DataError, match="stage dpo has no pairs to train on"):
+        prepare(load_recipe(recipe), ["sft", "dpo"], bad=LeaveOut())
+
+
 def test_pairs_alone_make_a_run_of_one_stage(write_recipe: WriteRecipe) -> None:
     recipe = load_recipe(write_recipe(knowledge=None, data=DATA, stages=None))
     assert [stage.kind for stage in recipe.stages] == ["dpo"]
@@ -131,6 +140,7 @@ def test_pairs_alone_make_a_run_of_one_stage(write_recipe: WriteRecipe) -> None:
     [
         ({"general": "none"}, STAGES, r"stages\[2\]: there is no data.pairs"),
         (DATA, STAGES[:1], "data.pairs: there is no stage of kind dpo"),
+        (DATA | {"train": "train.jsonl"}, [DPO], "data.train: there is no stage of kind cpt or sft"),
         (DATA, [DPO | {"general": 0.2}], r"stages\[1\].general: pairs are not mixed"),
         (
             DATA,

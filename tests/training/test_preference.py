@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,7 @@ class Deadly(Log):
 
 
 def test_killed_anywhere_it_ends_with_the_same_bits(model: Path, tmp_path: Path) -> None:
-    stage = settings(epochs=2)
+    stage = settings(epochs=1, validate_every=3)
     engine, slot, whole, log = trained(model, stage, dropout=0.2)
     for after in range(0, len(log.events), 2):
         store = tmp_path / str(after)
@@ -181,28 +182,43 @@ def test_the_best_adapter_is_that_of_the_lowest_validation_loss(model: Path) -> 
     assert kept["loss"] / kept["weight"] == pytest.approx(result.best_valid_error, rel=1e-4)
 
 
-def test_without_validation_pairs_the_last_adapter_is_kept(model: Path, tmp_path: Path) -> None:
-    store = CheckpointStore(tmp_path / "checkpoints")
-    _, _, result, _ = trained(model, settings(epochs=1), valid=[], checkpoints=store)
+def test_without_validation_pairs_the_last_adapter_is_kept(model: Path) -> None:
+    _, _, result, _ = trained(model, settings(epochs=1), valid=[])
     assert result.best_step == result.steps == 8
 
 
-def test_a_deadline_ends_a_stage_and_it_goes_on_from_there(model: Path, tmp_path: Path) -> None:
-    def ticking() -> Iterator[float]:
-        now = 0.0
-        while True:
-            now += 0.1
-            yield now
+def ticking(seconds: float) -> Callable[[], float]:
+    clock = itertools.count(step=seconds)
+    return lambda: next(clock)
 
-    clock = ticking()
+
+@pytest.mark.parametrize("valid", [pairs(6, 1), []])
+def test_a_deadline_ends_a_stage_and_it_goes_on_from_there(
+    model: Path, tmp_path: Path, valid: list[Example]
+) -> None:
     store = CheckpointStore(tmp_path)
-    options = {"checkpoints": store, "clock": lambda: next(clock)}
+    options = {"valid": valid, "checkpoints": store, "clock": ticking(0.1)}
     _, _, result, _ = trained(model, settings(), seconds=5.0, **options)
     assert result.stopped_by == "deadline"
     assert 0 < result.steps < 32
     _, _, result, log = trained(model, settings(), **options)
     assert (result.stopped_by, result.steps) == ("steps", 32)
     assert not log.of("reference")
+
+
+def test_a_deadline_before_the_reference_has_answered_ends_a_stage(
+    model: Path, tmp_path: Path
+) -> None:
+    store, start = CheckpointStore(tmp_path), FakeEngine()
+    expected = start.adapter(began(start, model))
+    options = {"checkpoints": store, "clock": ticking(5.0)}
+    engine, slot, result, _ = trained(model, settings(), seconds=5.0, **options)
+    assert (result.stopped_by, result.steps) == ("deadline", 0)
+    assert result.seconds > 5.0
+    assert same(engine.adapter(slot), expected)
+    _, _, result, log = trained(model, settings(), **options)
+    assert (result.stopped_by, result.steps) == ("steps", 32)
+    assert log.of("reference") and not log.of("resume")
 
 
 def test_it_is_told_once_when_chosen_answers_become_less_likely(model: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from lorecraft.data import forms
 from lorecraft.data.forms import Row
 from lorecraft.data.records import Message, Record
-from lorecraft.data.sources import files_of, read_records
+from lorecraft.data.sources import files_of, reaching, read_records
 from lorecraft.data.split import question
 from lorecraft.errors import DataError
 from lorecraft.knowledge.jsonl import MISTAKES_SHOWN, LineError
@@ -100,6 +100,13 @@ def read_pairs(
             differ, whose chosen answer breaks the format, or that come from the test set: counted
             by what is wrong, the first 20 named.
     """
+    with reaching(section):
+        return _read(section, format, held_out, bad)
+
+
+def _read(
+    section: DatasetSection, format: Format | None, held_out: Container[str], bad: Bad
+) -> list[Pair]:
     faults: list[tuple[str, str]] = []
     pairs: list[Pair] = []
     for name, file in files_of(section):
@@ -134,12 +141,13 @@ def read_pairs(
 def held_out_by(section: RecordsSection) -> frozenset[str]:
     """What test records are known by: their ids, and what they ask, less case and punctuation."""
     asked = {normal(question(record)) for record in read_records(section)}
-    ids = {
-        known
-        for _, file in files_of(section)
-        for known in open_rows(file, _id, EXPECTED, {"id"})
-        if known
-    }
+    with reaching(section):
+        ids = {
+            known
+            for _, file in files_of(section)
+            for known in open_rows(file, _id, EXPECTED, {"id"})
+            if known
+        }
     return frozenset(asked | ids)
 
 

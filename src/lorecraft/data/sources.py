@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -36,9 +36,13 @@ def read_records(
         DataError: a missing file; what ``bad`` raises, which is told of all bad rows, and of files
             that cannot be read.
     """
-    streamed = hub.reaching(section.path.removeprefix(HUB)) if section.streaming else nullcontext()
-    with streamed:
+    with reaching(section):
         return _read(section, origin, tags, bad)
+
+
+def reaching(section: DatasetSection) -> AbstractContextManager[None]:
+    """Within: what a section names is read; see ``hub.reaching``."""
+    return hub.reaching(section.path.removeprefix(HUB)) if section.streaming else nullcontext()
 
 
 def _read(

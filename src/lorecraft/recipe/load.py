@@ -152,7 +152,7 @@ def _contradictions(source: Source) -> list[Mistake]:
         ]
     stages = source.value.get("stages")
     if isinstance(stages, list):
-        found += _of_pairs(source, stages, bool(data.get("pairs")))
+        found += _of_pairs(source, stages, data)
     if data.get("general") == "none" and isinstance(stages, list):
         found += [
             Mistake(
@@ -165,11 +165,15 @@ def _contradictions(source: Source) -> list[Mistake]:
     return found
 
 
-def _of_pairs(source: Source, stages: list[Any], pairs: bool) -> Iterator[Mistake]:
+def _of_pairs(source: Source, stages: list[Any], data: dict[str, Any]) -> Iterator[Mistake]:
     """Where stages and pairs do not go together."""
+    pairs = bool(data.get("pairs"))
     kinds = [stage.get("kind") if isinstance(stage, dict) else None for stage in stages]
     if pairs and "dpo" not in kinds:
         yield Mistake(source.line(("data", "pairs")), "data.pairs: there is no stage of kind dpo")
+    if data.get("train") and set(kinds) == {"dpo"}:
+        text = "data.train: there is no stage of kind cpt or sft"
+        yield Mistake(source.line(("data", "train")), text)
     for index, (stage, kind) in enumerate(zip(stages, kinds, strict=True)):
         at = f"stages[{index + 1}]"
         if kind == "dpo" and not pairs:

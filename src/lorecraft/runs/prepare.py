@@ -118,6 +118,8 @@ def prepare(
     stages = {}
     for name, stage in zip(names, recipe.stages, strict=True):
         if stage.kind == "dpo":
+            if not pairs[0]:
+                raise DataError(f"stage {name} has no pairs to train on", "pairs in data.pairs")
             stages[name] = StageData(*(evenly(part, recipe.data.limit) for part in pairs))
             continue
         made = _told(facts, ontology, stage, recipe)

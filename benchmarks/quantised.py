@@ -16,7 +16,7 @@ from lorecraft.adapters.spec import AdapterSpec
 from lorecraft.data.batches import pack
 
 STEPS, BATCH, RATE, RANK = 3, 8, 2e-4, 16
-ROUNDS = 3
+ROUNDS = 2
 
 
 def steps(quantization: str) -> _shared.Figures:

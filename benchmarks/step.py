@@ -27,7 +27,7 @@ from lorecraft.engines.torch.engine import TorchEngine
 RESULTS = Path(__file__).parent / "results" / "step.json"
 WEIGHTS = Path(lorecraft.models.pocket.__file__).parent / "weights"
 WAYS = ("autograd", "written out, sizes as they come", "written out")
-ROUNDS, STEPS = 5, 40
+ROUNDS, STEPS = 3, 40
 
 
 def main() -> None:

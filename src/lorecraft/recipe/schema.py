@@ -66,7 +66,7 @@ class ModelSection(Section):
         "none",
         description="Load the frozen weights in 8 bits (`int8`: close to them) or in 4 (`nf4`: "
         "QLoRA's, coarser; needs `pip install 'lorecraft[quantization]'`), to fit a large model "
-        "into memory. Steps take longer.",
+        "into memory. On a CPU, steps take about as long (speed.md).",
     )
     thinking: bool | None = Field(
         None,

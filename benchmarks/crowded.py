@@ -19,7 +19,7 @@ import _shared
 from lorecraft.adapters.spec import AdapterSpec
 from lorecraft.data.batches import pack
 
-STEPS, BATCH, RANK, ROUNDS = 12, 8, 32, 3
+STEPS, BATCH, RANK, ROUNDS = 12, 8, 32, 2
 SETTINGS = {
     "defaults": {},
     "sleeping": {"OMP_WAIT_POLICY": "passive"},

@@ -54,7 +54,8 @@ def stage_sources(
         start: the adapter that it starts from.
     """
     files = [data / f"{part}.jsonl" for part in ("train", "valid")]
-    settings = stage.model_dump(exclude={"limits": {"minutes"}})
+    # What is not set does not count, so that a new setting trains nothing again.
+    settings = stage.model_dump(exclude={"limits": {"minutes"}}, exclude_none=True)
     precision = (recipe.model.dtype, recipe.model.quantization, bench.engine.name)
     return {
         "the base model": bench.model_hash,

@@ -39,6 +39,8 @@ TRL = {
     "trl, all fp32": ("float32", False, "float32"),  # for its losses
 }
 """How TRL is set: the weights' dtype, gradient checkpointing, and the adapters' dtype."""
+BATCH, RATE, RANK = 8, 2e-4, 16
+"""Records of a step, learning rate, and rank, of what is trained beside TRL."""
 Figures = dict[str, Any]
 
 
@@ -83,6 +85,85 @@ def start_alike(network: Any, dtype: str | None) -> None:
         named[name].data.copy_(torch.from_numpy(array))
         if dtype is not None:
             named[name].data = named[name].data.to(getattr(torch, dtype))
+
+
+def trained_by_trl(
+    trainer: Any,
+    config: Any,
+    folder: Path,
+    data: Any,
+    dtype: str,
+    checkpointing: bool,
+    adapters: str | None,
+    **settings: Any,
+) -> Figures:
+    """What an epoch of TRL's ``trainer`` takes, its records in order, and its losses.
+
+    ``adapters`` is the dtype of theirs; by default PEFT makes it float32.
+    """
+    from peft import LoraConfig
+    from torch.utils.data import SequentialSampler
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, TrainerCallback
+
+    class InOrder(trainer):
+        def _get_train_sampler(self, *_: Any, **__: Any) -> SequentialSampler:
+            return SequentialSampler(self.train_dataset)
+
+    class Watch(TrainerCallback):
+        def __init__(self) -> None:
+            self.losses: list[float] = []
+            self.began = 0.0
+
+        def on_train_begin(self, *_: Any, **__: Any) -> None:
+            self.began = time.perf_counter()
+
+        def on_train_end(self, *_: Any, **__: Any) -> None:
+            figures["seconds"] = time.perf_counter() - self.began
+
+        def on_log(self, *_: Any, logs: dict[str, Any], **__: Any) -> None:
+            if "loss" in logs:
+                self.losses.append(float(logs["loss"]))
+
+    figures: Figures = {"product_gflops": product_peak()}
+    network = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(POCKET / "tokenizer.json"))
+    tokenizer.pad_token = tokenizer.eos_token = tokenizer.convert_ids_to_tokens(0)
+    with tempfile.TemporaryDirectory() as output:
+        watch = Watch()
+        run = InOrder(
+            network,
+            args=config(
+                output_dir=output,
+                per_device_train_batch_size=BATCH,
+                learning_rate=RATE,
+                lr_scheduler_type="constant",
+                num_train_epochs=1,
+                logging_steps=1,
+                max_length=None,
+                gradient_checkpointing=checkpointing,
+                bf16=dtype == "float32" and adapters is None,
+                save_strategy="no",
+                report_to=[],
+                use_cpu=True,
+                disable_tqdm=True,
+                logging_nan_inf_filter=False,
+                **settings,
+            ),
+            train_dataset=data,
+            processing_class=tokenizer,
+            peft_config=LoraConfig(
+                r=RANK,
+                lora_alpha=2 * RANK,
+                target_modules=list(TARGETS),
+                task_type="CAUSAL_LM",
+            ),
+            callbacks=[watch],
+        )
+        start_alike(run.model, adapters)
+        whole: Figures = {}
+        with measured(whole):
+            run.train()
+    return whole | figures | {"losses": watch.losses}
 
 
 def _place(name: str) -> tuple[int, int]:

@@ -9,7 +9,6 @@ in each. Writes benchmarks/results/dpo.json; the losses of fp32 PEFT stand besid
 
 from __future__ import annotations
 
-import tempfile
 import time
 from functools import partial
 from itertools import pairwise
@@ -17,6 +16,7 @@ from typing import Any
 
 import _shared
 import numpy as np
+from _shared import BATCH, RANK, RATE
 
 from lorecraft.adapters.spec import AdapterSpec
 from lorecraft.data.batches import Example, pack
@@ -24,7 +24,7 @@ from lorecraft.recipe import PreferenceSection
 from lorecraft.training.preference import Preference, answers
 
 STEPS = {"m135": 2}
-BATCH, RATE, RANK, BETA = 8, 2e-4, 16, 0.1
+BETA = 0.1
 ROUNDS = 2
 
 
@@ -50,80 +50,25 @@ def ours(name: str) -> _shared.Figures:
 
 
 def trl(name: str, dtype: str, checkpointing: bool, adapters: str | None) -> _shared.Figures:
-    """``adapters``: the dtype of theirs; by default PEFT makes it float32."""
+    """See ``_shared.TRL``."""
     from datasets import Dataset
-    from peft import LoraConfig
-    from torch.utils.data import SequentialSampler
-    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, TrainerCallback
     from trl import DPOConfig, DPOTrainer
 
     class AsItIs(DPOTrainer):
-        """In order, and of tokens that are there."""
-
-        def _get_train_sampler(self, *_: Any, **__: Any) -> SequentialSampler:
-            return SequentialSampler(self.train_dataset)
+        """Of tokens that are there."""
 
         def _prepare_dataset(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
             return dataset
 
-    class Watch(TrainerCallback):
-        def __init__(self) -> None:
-            self.losses: list[float] = []
-            self.began = 0.0
-
-        def on_train_begin(self, *_: Any, **__: Any) -> None:
-            self.began = time.perf_counter()
-
-        def on_train_end(self, *_: Any, **__: Any) -> None:
-            figures["seconds"] = time.perf_counter() - self.began
-
-        def on_log(self, *_: Any, logs: dict[str, Any], **__: Any) -> None:
-            if "loss" in logs:
-                self.losses.append(float(logs["loss"]))
-
-    figures: _shared.Figures = {"product_gflops": _shared.product_peak()}
-    network = AutoModelForCausalLM.from_pretrained(_shared.model(name), dtype=dtype)
     rows = [np.split(pair.tokens, pair.answers) for batch in _batches(name) for pair in batch]
     columns = ("prompt_ids", "chosen_ids", "rejected_ids")
     data = Dataset.from_list(
         [dict(zip(columns, (part.tolist() for part in row), strict=True)) for row in rows]
     )
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(_shared.POCKET / "tokenizer.json"))
-    tokenizer.pad_token = tokenizer.eos_token = tokenizer.convert_ids_to_tokens(0)
-    with tempfile.TemporaryDirectory() as folder:
-        settings = DPOConfig(
-            output_dir=folder,
-            per_device_train_batch_size=BATCH,
-            learning_rate=RATE,
-            beta=BETA,
-            lr_scheduler_type="constant",
-            num_train_epochs=1,
-            logging_steps=1,
-            max_length=None,
-            gradient_checkpointing=checkpointing,
-            bf16=dtype == "float32" and adapters is None,
-            save_strategy="no",
-            report_to=[],
-            use_cpu=True,
-            disable_tqdm=True,
-            logging_nan_inf_filter=False,
-        )
-        how = LoraConfig(
-            r=RANK,
-            lora_alpha=2 * RANK,
-            target_modules=list(_shared.TARGETS),
-            task_type="CAUSAL_LM",
-        )
-        watch = Watch()
-        trainer = AsItIs(
-            network, args=settings, train_dataset=data, processing_class=tokenizer,
-            peft_config=how, callbacks=[watch],
-        )  # fmt: skip
-        _shared.start_alike(trainer.model, adapters)
-        whole: _shared.Figures = {}
-        with _shared.measured(whole):
-            trainer.train()
-    return whole | figures | _speed(name, figures["seconds"]) | {"losses": watch.losses}
+    figures = _shared.trained_by_trl(
+        AsItIs, DPOConfig, _shared.model(name), data, dtype, checkpointing, adapters, beta=BETA
+    )
+    return figures | _speed(name, figures["seconds"])
 
 
 def _batches(name: str) -> list[list[Example]]:

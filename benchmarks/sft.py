@@ -8,18 +8,16 @@ benchmarks/results/sft.json; the losses of fp32 PEFT stand beside.
 
 from __future__ import annotations
 
-import tempfile
-import time
 from functools import partial
 from typing import Any
 
 import _shared
+from _shared import BATCH, RANK, RATE
 
 from lorecraft.adapters.spec import AdapterSpec
 from lorecraft.data.batches import pack
 
 STEPS = {"m135": 3, "pocket": 20}
-BATCH, RATE, RANK = 8, 2e-4, 16
 ROUNDS = 2
 
 
@@ -41,34 +39,10 @@ def ours(name: str) -> _shared.Figures:
 
 
 def trl(name: str, dtype: str, checkpointing: bool, adapters: str | None) -> _shared.Figures:
-    """``adapters``: the dtype of theirs; by default PEFT makes it float32."""
+    """See ``_shared.TRL``."""
     from datasets import Dataset
-    from peft import LoraConfig
-    from torch.utils.data import SequentialSampler
-    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
-    class InOrder(SFTTrainer):
-        def _get_train_sampler(self, *_: Any, **__: Any) -> SequentialSampler:
-            return SequentialSampler(self.train_dataset)
-
-    class Watch(TrainerCallback):
-        def __init__(self) -> None:
-            self.losses: list[float] = []
-            self.began = 0.0
-
-        def on_train_begin(self, *_: Any, **__: Any) -> None:
-            self.began = time.perf_counter()
-
-        def on_train_end(self, *_: Any, **__: Any) -> None:
-            figures["seconds"] = time.perf_counter() - self.began
-
-        def on_log(self, *_: Any, logs: dict[str, Any], **__: Any) -> None:
-            if "loss" in logs:
-                self.losses.append(float(logs["loss"]))
-
-    figures: _shared.Figures = {"product_gflops": _shared.product_peak()}
-    network = AutoModelForCausalLM.from_pretrained(_shared.model(name), dtype=dtype)
     rows = [example for batch in _batches(name) for example in batch]
     data = Dataset.from_dict(
         {
@@ -76,39 +50,11 @@ def trl(name: str, dtype: str, checkpointing: bool, adapters: str | None) -> _sh
             "completion_mask": [row.weight.astype(int).tolist() for row in rows],
         }
     )
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(_shared.POCKET / "tokenizer.json"))
-    tokenizer.pad_token = tokenizer.eos_token = tokenizer.convert_ids_to_tokens(0)
-    with tempfile.TemporaryDirectory() as folder:
-        settings = SFTConfig(
-            output_dir=folder,
-            per_device_train_batch_size=BATCH,
-            learning_rate=RATE,
-            lr_scheduler_type="constant",
-            num_train_epochs=1,
-            logging_steps=1,
-            max_length=None,
-            completion_only_loss=True,
-            gradient_checkpointing=checkpointing,
-            bf16=dtype == "float32" and adapters is None,
-            save_strategy="no",
-            report_to=[],
-            use_cpu=True,
-            disable_tqdm=True,
-            logging_nan_inf_filter=False,
-        )
-        how = LoraConfig(
-            r=RANK, lora_alpha=2 * RANK, target_modules=list(_shared.TARGETS), task_type="CAUSAL_LM"
-        )
-        watch = Watch()
-        trainer = InOrder(
-            network, settings, train_dataset=data, processing_class=tokenizer,
-            peft_config=how, callbacks=[watch],
-        )  # fmt: skip
-        _shared.start_alike(trainer.model, adapters)
-        whole: _shared.Figures = {}
-        with _shared.measured(whole):
-            trainer.train()
-    return whole | figures | _speed(name, figures["seconds"]) | {"losses": watch.losses}
+    figures = _shared.trained_by_trl(
+        SFTTrainer, SFTConfig, _shared.model(name), data, dtype, checkpointing, adapters,
+        completion_only_loss=True,
+    )  # fmt: skip
+    return figures | _speed(name, figures["seconds"])
 
 
 def _batches(name: str) -> list[list[Any]]:

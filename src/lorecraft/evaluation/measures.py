@@ -8,6 +8,7 @@ from typing import Any
 
 from lorecraft.data.kinds import MAKERS
 from lorecraft.evaluation import statistics, style
+from lorecraft.evaluation.differences import Compared, differences
 from lorecraft.evaluation.exam import Answer, Surprise
 from lorecraft.evaluation.graders import mentions
 from lorecraft.evaluation.questions import Question
@@ -34,7 +35,6 @@ SURPRISES = ("perplexity", "validation")
 LOWER_IS_BETTER = frozenset(("bleed", "unsupported", *SURPRISES))
 OPENING = ("recall", "format")
 """The measures that are told of the base model too."""
-SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
@@ -269,29 +269,10 @@ def _differences(
         for measure in marks[base]
         if marks[base][measure].passed and measure not in style.MEASURES
     ]
-    pairs = []
+    compared = []
     for model, measure in tests:
         before, after = marks[base][measure].groups(), marks[model][measure].groups()
-        sums = ([sum(before[group]) for group in before], [sum(after[group]) for group in before])
-        pairs.append((*sums, [len(marked) for marked in before.values()]))
-    adjusted = statistics.holm([statistics.mcnemar(*pair[:2]) for pair in pairs])
-    for (model, measure), pair, p in zip(tests, pairs, adjusted, strict=True):
-        if p >= SIGNIFICANT:
-            continue
-        difference, low, high = statistics.paired_difference(*pair)
-        way = "higher" if difference > 0 else "lower"
-        bounds = sorted((low, high) if difference > 0 else (-low, -high))
-        sure = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-        yield {
-            "text": f"{measure.capitalize()} of {model} is {100 * abs(difference):.0f} points "
-            f"{way} than of {base} on the same {sum(pair[2])} questions (95% interval "
-            f"{100 * bounds[0]:.0f} to {100 * bounds[1]:.0f}, {sure}).",
-            "kind": "difference",
-            "measure": measure,
-            "model": model,
-            "against": base,
-            "difference": difference,
-            "low": low,
-            "high": high,
-            "p": p,
-        }
+        old, new = ([sum(marked[group]) for group in before] for marked in (before, after))
+        sizes = [len(marked) for marked in before.values()]
+        compared.append(Compared(measure, model, base, old, new, sizes))
+    return differences(compared, statistics.mcnemar, "questions")

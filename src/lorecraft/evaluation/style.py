@@ -12,6 +12,7 @@ from typing import Any
 
 from lorecraft.data.records import Record
 from lorecraft.evaluation import content, statistics
+from lorecraft.evaluation.differences import Compared, differences
 from lorecraft.evaluation.exam import Answer
 from lorecraft.evaluation.questions import Question
 from lorecraft.style.check import check
@@ -21,7 +22,6 @@ PROMPTED = "prompted"
 """The base model with the format described in what it is asked: what a good prompt alone gives."""
 REFERENCE = "reference"
 MEASURES = ("format", "content", "unsupported")
-SIGNIFICANT = 0.05
 
 
 def style_questions(records: Sequence[Record]) -> list[Question]:
@@ -102,9 +102,9 @@ Marks = dict[str, dict[str, float]]
 def _marks(outputs: Sequence[Output], format: Format) -> Marks:
     asked = [one.question for one in outputs]
     prompts = [question.prompt for question in asked]
-    wanted = [_body(question.expected, format) for question in asked]
+    wanted = ["\n".join(content.bodies(q.expected, format).values()) for q in asked]
     sections = [content.bodies(one.text, format) for one in outputs]
-    said = [_body(one.text, format) for one in outputs]
+    said = ["\n".join(parts.values()) for parts in sections]
     depths = [content.depth(*both, format) for both in zip(sections, prompts, strict=True)]
     marks: dict[str, Iterable[float | None]] = {
         "format": [float(not one.rules) for one in outputs],
@@ -132,10 +132,6 @@ def _marks(outputs: Sequence[Output], format: Format) -> Marks:
         name: {q.id: mark for q, mark in zip(asked, given, strict=True) if mark is not None}
         for name, given in marks.items()
     }
-
-
-def _body(text: str, format: Format) -> str:
-    return "\n".join(content.bodies(text, format).values()) if format.sections else text
 
 
 def _groups(marks: Mapping[str, float], asked: Mapping[str, Question]) -> dict[str, list[float]]:
@@ -192,28 +188,7 @@ def _changes(
                 _groups({id_: marks[model][measure][id_] for id_ in asked if id_ in both}, asked)
                 for model in (before, after)
             ]
-            sums = [[sum(group) for group in found.values()] for found in groups]
+            old, new = ([sum(group) for group in found.values()] for found in groups)
             sizes = [len(group) for group in groups[0].values()]
-            tests.append((before, after, measure, sums, sizes))
-    chances = [statistics.randomisation(sums[0], sums[1]) for *_, sums, _ in tests]
-    adjusted = statistics.holm(chances)
-    for (before, after, measure, sums, sizes), p in zip(tests, adjusted, strict=True):
-        if p >= SIGNIFICANT:
-            continue
-        difference, low, high = statistics.paired_difference(sums[0], sums[1], sizes)
-        bounds = sorted((low, high) if difference > 0 else (-low, -high))
-        sure = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-        yield {
-            "text": f"{measure.capitalize()} of {after} is {100 * abs(difference):.1f} points "
-            f"{'higher' if difference > 0 else 'lower'} than of {before} on the same "
-            f"{sum(sizes)} outputs (95% interval {100 * bounds[0]:.1f} to {100 * bounds[1]:.1f}, "
-            f"{sure}).",
-            "kind": "difference",
-            "measure": measure,
-            "model": after,
-            "against": before,
-            "difference": difference,
-            "low": low,
-            "high": high,
-            "p": p,
-        }
+            tests.append(Compared(measure, after, before, old, new, sizes))
+    return differences(tests, statistics.randomisation, "outputs", digits=1)

@@ -97,7 +97,7 @@ def estimate(
     read(bench.engine, base, _some(texts))
     seconds = (asked - began) * len(prepared.questions) / max(1, len(questions))
     seconds += (clock() - asked) * len(texts) / max(1, len(_some(texts)))
-    return 2 * seconds * (1 + tuned) + REPORT_SECONDS
+    return 2 * seconds * (1 + len(prompted(recipe)) + tuned) + REPORT_SECONDS
 
 
 def _some(items: Sequence[Item]) -> Sequence[Item]:

@@ -43,6 +43,24 @@ class Log:
         return [event for event in self.events if event["kind"] == kind]
 
 
+class Killed(Exception):
+    pass
+
+
+class Deadly(Log):
+    """Ends the process, as it were, at the event after so many."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.left = after
+
+    def __call__(self, kind: str, **fields: Any) -> None:
+        if self.left == 0:
+            raise Killed
+        self.left -= 1
+        super().__call__(kind, **fields)
+
+
 def trained(
     model: Path,
     stage: StageSection,

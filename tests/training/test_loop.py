@@ -17,25 +17,7 @@ from lorecraft.training.checkpoints import CheckpointStore
 from lorecraft.training.loop import Interrupted
 from lorecraft.training.steps import total_steps
 
-from .small_stage import Log, examples, same, settings, trained
-
-
-class Killed(Exception):
-    pass
-
-
-class Deadly(Log):
-    """Ends the process, as it were, at the event after so many."""
-
-    def __init__(self, after: int) -> None:
-        super().__init__()
-        self.left = after
-
-    def __call__(self, kind: str, **fields: Any) -> None:
-        if self.left == 0:
-            raise Killed
-        self.left -= 1
-        super().__call__(kind, **fields)
+from .small_stage import Deadly, Killed, examples, same, settings, trained
 
 
 def test_it_learns(model: Path) -> None:

@@ -20,7 +20,7 @@ from lorecraft.training.checkpoints import CheckpointStore
 from lorecraft.training.loop import StageResult, train_stage
 from lorecraft.training.preference import Preference, answers, totals, unlearned
 
-from .small_stage import VOCABULARY, Log, same
+from .small_stage import VOCABULARY, Deadly, Killed, Log, same
 
 GOOD, BAD = 3, 7
 
@@ -130,22 +130,6 @@ def test_micro_batches_and_halves_are_one_large_batch(model: Path, preference: A
     for other in (parts, halves):
         for name, tensor in other[0].adapter(other[1]).items():
             np.testing.assert_allclose(tensor, whole[0].adapter(whole[1])[name], atol=2e-3)
-
-
-class Killed(Exception):
-    pass
-
-
-class Deadly(Log):
-    def __init__(self, after: int) -> None:
-        super().__init__()
-        self.left = after
-
-    def __call__(self, kind: str, **fields: Any) -> None:
-        if self.left == 0:
-            raise Killed
-        self.left -= 1
-        super().__call__(kind, **fields)
 
 
 def test_killed_anywhere_it_ends_with_the_same_bits(model: Path, tmp_path: Path) -> None:
